@@ -1,0 +1,1 @@
+"""edgekube: a Kubernetes cluster for small machines. Start reading at docs/path-of-apply.md."""

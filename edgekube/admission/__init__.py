@@ -1,0 +1,1 @@
+"""What may enter: authorize, default, mutate, validate, quota. Decisions are pure."""

@@ -1,0 +1,75 @@
+"""What a plan answers: API calls as data, so that planners stay pure and the executor is left with no choices.
+
+Enters: decisions of controllers and scheduler.
+Leaves: values that reconcile.execute turns into Verbs, in order.
+Holds: a call names everything it needs; executing it twice is harmless, or fails with
+AlreadyExists, NotFound or Conflict, which mean "plan again".
+Next: reconcile.execute.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from edgekube.api.kinds import Kind
+from edgekube.api.objects import Object
+from edgekube.api.verbs import DEFAULT_DELETE, MERGE_PATCH, DeleteOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    kind: Kind
+    namespace: str
+    object: Object
+    subresource: str = ""
+    name: str = ""  # with subresource only
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Replace; the object carries the resourceVersion it was planned from."""
+
+    kind: Kind
+    object: Object
+    subresource: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    kind: Kind
+    namespace: str
+    name: str
+    patch: Object | list[Object]
+    patch_type: str = MERGE_PATCH
+    subresource: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    kind: Kind
+    namespace: str
+    name: str
+    options: DeleteOptions = DEFAULT_DELETE
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An Event about an object, as ``kubectl describe`` shows it; the recorder counts repeats and bounds the rate."""
+
+    about: Object
+    type: str  # Normal, Warning
+    reason: str  # UpperCamelCase
+    message: str
+    #: Part of the object, e.g. ``spec.containers{web}`` (ObjectReference.fieldPath).
+    field_path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """Plan this key again after so many seconds, whatever happens before."""
+
+    delay_seconds: float
+
+
+Call: TypeAlias = Create | Update | Patch | Delete | Record | Later

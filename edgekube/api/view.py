@@ -1,0 +1,31 @@
+"""The cluster as planners see it: a Protocol over what watches have brought in.
+
+Enters: nothing; implementations fill themselves (reconcile.view).
+Leaves: decoded objects, made when asked for; callers may change them, the next caller gets fresh ones.
+Holds: one view is a state that the API had, per kind; it may lag, never lie.
+Next: controllers, scheduler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from edgekube.api.kinds import Kind
+from edgekube.api.objects import Object
+
+
+class View(Protocol):
+    def get(self, kind: Kind, namespace: str, name: str) -> Object | None: ...
+
+    def list(self, kind: Kind, namespace: str = "") -> Iterator[Object]:
+        """Every object of the kind; in one namespace unless ``namespace`` is ""."""
+        ...
+
+    def owned_by(self, kind: Kind, owner_uid: str) -> Iterator[Object]:
+        """Objects of the kind with an owner reference of this uid (an index, not a scan)."""
+        ...
+
+    def pods_on(self, node_name: str) -> Iterator[Object]:
+        """Pods with spec.nodeName (an index, not a scan); "" gives the unscheduled ones."""
+        ...

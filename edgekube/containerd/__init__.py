@@ -1,0 +1,1 @@
+"""The container runtime: CRI client, supervised instance, images."""

@@ -1,0 +1,1 @@
+"""One kind, one file: plan(view, now) gives calls. Pure; controllers do not know each other."""

@@ -1,0 +1,1 @@
+"""The verbs on resources, and the only door to the store."""

@@ -1,0 +1,1 @@
+"""Filter and score: place(pod, nodes) gives a node or the reasons why not. Pure."""

@@ -1,0 +1,1 @@
+"""Revisions of objects in SQLite: single writer, group commit, watch ring."""
