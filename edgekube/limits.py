@@ -10,3 +10,54 @@ One section per package, in the order of the map.
 REQUEST_BODY_BYTES_MAX = 3 * 1024 * 1024
 #: Largest stored object, as etcd's default request limit makes it upstream (1.5 MiB).
 OBJECT_BYTES_MAX = 1536 * 1024
+
+# --- pki -------------------------------------------------------------------------------------------------------------
+
+#: A bound token is about 1.2 KB; whatever is far above is not one of ours, and hashing it is wasted work.
+TOKEN_BYTES_MAX = 16 * 1024
+#: Verified tokens remembered: one per pod and then some; about 1 KB each.
+TOKEN_CACHE_ENTRIES_MAX = 512
+#: How far a peer's clock may be ahead of ours.
+TOKEN_CLOCK_LEEWAY_SECONDS = 60
+#: Parsed client certificates remembered, one per identity in use.
+CERTIFICATE_CACHE_ENTRIES_MAX = 256
+#: Pause before a failed watch of the roles is tried again.
+ACCESS_RETRY_SECONDS = 1.0
+
+# --- agent -----------------------------------------------------------------------------------------------------------
+
+#: Restarts and pulls: Kubernetes documents 10 s doubling to 5 min, forgotten after 10 quiet minutes.
+BACKOFF_FIRST_SECONDS = 10.0
+BACKOFF_SECONDS_MAX = 300.0
+#: Pods on one node; kubelet's default, shown in node capacity.
+PODS_PER_NODE_MAX = 110
+#: Seconds between looks at containerd: with its event stream, and without.
+RELIST_SECONDS = 10.0
+RELIST_WITHOUT_EVENTS_SECONDS = 1.0
+#: Container logs: kubelet's containerLogMaxSize and containerLogMaxFiles, sized for an SD card.
+LOG_FILE_BYTES_MAX = 10 * 1024 * 1024
+LOG_FILES_MAX = 5
+LOG_ROTATION_CHECK_SECONDS = 10.0
+#: A longer line in a log file is read in pieces.
+LOG_LINE_BYTES_MAX = 256 * 1024
+#: Termination message as the API holds it (kubelet's own limits).
+TERMINATION_MESSAGE_BYTES_MAX = 4096
+TERMINATION_LOG_LINES_MAX = 80
+#: Requests the agent answers at once; each log follower and exec session holds one.
+AGENT_STREAMS_MAX = 256
+#: Distinct events remembered for counting repeats; upstream's cache has 4096, a board's is smaller.
+EVENT_SERIES_MAX = 256
+EVENT_QUEUE_MAX = 512
+#: Upstream's spam filter: 25 at once per object, then one in 5 minutes.
+EVENT_BURST = 25
+EVENT_REFILL_SECONDS = 300.0
+#: Images listed in node.status (kubelet's nodeStatusMaxImages).
+NODE_IMAGES_MAX = 50
+NODE_STATUS_REPORT_SECONDS = 300.0
+NODE_STATUS_CHECK_SECONDS = 10.0
+LEASE_RENEW_SECONDS = 10.0
+LEASE_DURATION_SECONDS = 40
+#: Bytes of a probe's answer that are read (kubelet: 10 KiB).
+PROBE_BODY_BYTES_MAX = 10 * 1024
+#: Archives are looked for this often when no event told of them.
+IMAGE_DIR_CHECK_SECONDS = 5.0

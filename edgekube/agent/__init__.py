@@ -1,1 +1,1 @@
-"""This node's pods: plan(desired, observed, now) gives steps, execute(step) does them."""
+"""This node's pods: plan what containerd should do, do it, and tell the API."""
