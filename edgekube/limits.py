@@ -61,3 +61,42 @@ LEASE_DURATION_SECONDS = 40
 PROBE_BODY_BYTES_MAX = 10 * 1024
 #: Archives are looked for this often when no event told of them.
 IMAGE_DIR_CHECK_SECONDS = 5.0
+
+# --- wire ------------------------------------------------------------------------------------------------------------
+
+#: TLS has to come up within this: a handshake takes two round trips, a half-open one holds a descriptor.
+WIRE_HANDSHAKE_SECONDS = 10.0
+#: Our own connects, name look-up and TLS included.
+WIRE_CONNECT_SECONDS = 10.0
+#: From the first byte of a request head to its end (slowloris).
+WIRE_HEAD_SECONDS = 10.0
+#: A kept-alive connection without a request. Longer than Go's and most proxies' 90 s, so that the client closes first.
+WIRE_IDLE_SECONDS = 120.0
+#: A body may take this long, plus one second for each WIRE_BODY_BYTES_PER_SECOND_MIN that came.
+WIRE_BODY_SECONDS = 30.0
+WIRE_BODY_BYTES_PER_SECOND_MIN = 4096
+#: Data is waiting and the peer takes none of it: cut. Silence without data waiting (a quiet watch) is no stall.
+WIRE_WRITE_STALL_SECONDS = 30.0
+#: After an early answer (413, 400) what the peer still sends is thrown away so long, so that it gets to read the answer.
+WIRE_LINGER_SECONDS = 2.0
+WIRE_LINGER_BYTES_MAX = 8 * 1024 * 1024
+#: A vanished peer is noticed after interval x (probes + 1).
+WIRE_KEEPALIVE_SECONDS = 15
+WIRE_KEEPALIVE_PROBES = 3
+#: Request head: line and headers. Service account tokens take 1-2 KB, impersonation a few more.
+WIRE_HEAD_BYTES_MAX = 64 * 1024
+WIRE_HEADERS_COUNT_MAX = 128
+#: Request target: field and label selectors may be long.
+WIRE_TARGET_BYTES_MAX = 16 * 1024
+#: Connections, all and from one address (an IPv6 /64 counts as one). 1,000 simulated nodes come from one address.
+WIRE_CONNECTIONS_MAX = 4096
+WIRE_CONNECTIONS_PER_PEER_MAX = 1536
+#: Bytes read ahead of a handler on one HTTP/1.1 connection.
+WIRE_READ_AHEAD_BYTES_MAX = 64 * 1024
+#: A handler that runs so long without writing gets a watch on its peer, which cancels it when the peer goes.
+WIRE_DISCONNECT_WATCH_SECONDS = 1.0
+#: Client: head of a response.
+WIRE_RESPONSE_HEAD_BYTES_MAX = 256 * 1024
+#: Client: idle connections kept for reuse to one authority, and how long (shorter than WIRE_IDLE_SECONDS).
+WIRE_POOL_IDLE_MAX = 8
+WIRE_POOL_IDLE_SECONDS = 60.0
