@@ -100,3 +100,87 @@ WIRE_RESPONSE_HEAD_BYTES_MAX = 256 * 1024
 #: Client: idle connections kept for reuse to one authority, and how long (shorter than WIRE_IDLE_SECONDS).
 WIRE_POOL_IDLE_MAX = 8
 WIRE_POOL_IDLE_SECONDS = 60.0
+
+# --- reconcile -------------------------------------------------------------------------------------------------------
+
+#: Keys worked on at once over all controllers: enough for group commit to gather writes, few enough to keep the store's queue short.
+RECONCILE_WORKERS = 16
+#: First and last pause before a failed key is planned again (upstream: 5 ms doubling to 1000 s; a board's owner waits less).
+RETRY_FIRST_SECONDS = 0.005
+RETRY_LAST_SECONDS = 60.0
+#: How long a worked-on key waits to see its own writes in the view before it is planned from what there is.
+VIEW_CATCH_UP_SECONDS = 30.0
+#: Objects a page when a view fills itself: bounds the bytes in flight.
+VIEW_PAGE_ITEMS = 500
+#: First and last pause before a failed list or watch is tried again.
+WATCH_RETRY_FIRST_SECONDS = 0.1
+WATCH_RETRY_LAST_SECONDS = 10.0
+#: Creations or deletions of one plan that are in flight at once (upstream's slow start doubles up to the whole burst).
+CALLS_IN_FLIGHT_MAX = 32
+#: Events waiting to be written; more are dropped, for an Event must never hold up the work that it tells of.
+EVENTS_WAITING_MAX = 1000
+#: Series remembered, to count repeats (upstream's event correlator keeps 4096).
+EVENT_SERIES_MAX = 1024
+#: Spam bound per source and object (upstream: a burst of 25, then one in 300 s).
+EVENT_BURST = 25
+EVENT_REFILL_SECONDS = 300.0
+#: Similar events within the interval before they are combined into one (upstream: 10 in 600 s).
+EVENT_SIMILAR_MAX = 10
+EVENT_SIMILAR_SECONDS = 600.0
+#: Owner uids known to be absent (garbage collection): a cache that saves look-ups, as large as upstream's.
+ABSENT_OWNERS_MAX = 500
+
+# --- controllers -----------------------------------------------------------------------------------------------------
+
+#: Pods made or deleted by one plan of a ReplicaSet (upstream's BurstReplicas).
+BURST_REPLICAS = 500
+#: Addresses in one EndpointSlice (upstream's default).
+ENDPOINTS_PER_SLICE_MAX = 100
+#: Addresses in a legacy Endpoints object (upstream truncates there and says so in an annotation).
+ENDPOINTS_ADDRESSES_MAX = 1000
+#: Finished pods kept in the cluster before the oldest are removed. Upstream keeps 12,500, a data centre's figure.
+TERMINATED_PODS_MAX = 1000
+
+# --- store -----------------------------------------------------------------------------------------------------------
+
+#: Changes kept for watchers that resume and pages that continue. At one change a second, more than two hours.
+WATCH_RING_EVENTS_MAX = 8192
+#: Bytes of documents in that history (before and after each change); it is most of what the store holds in RAM.
+WATCH_RING_BYTES_MAX = 8 * 1024 * 1024
+#: Changes that one watcher may leave unread: a burst of several full commits, then it is closed and lists again.
+WATCH_BACKLOG_EVENTS_MAX = 2048
+#: Bytes of the same; they are shared with the ring until the ring moves on.
+WATCH_BACKLOG_BYTES_MAX = 8 * 1024 * 1024
+#: How long a list stays at its revision between pages. Upstream compacts every 5 minutes; clients expect 410 after that.
+LIST_REVISION_AGE_SECONDS_MAX = 300
+#: Rows read from disk before other tasks get their turn (about 2 ms).
+LIST_CHUNK_ROWS_MAX = 256
+#: Writes in one transaction: bounds the memory of a commit and how long one writer waits for strangers.
+COMMIT_WRITES_MAX = 512
+#: Writes that may wait for the disk; beyond it the caller is told to come back.
+WRITE_QUEUE_WRITES_MAX = 8192
+#: Bytes of the same.
+WRITE_QUEUE_BYTES_MAX = 32 * 1024 * 1024
+#: Revisions reserved at a time: one small write for so many volatile changes, and the most that a power cut skips.
+REVISION_BLOCK = 10_000
+#: Volatile objects (Lease, Event) held in RAM; the oldest that may expire gives way first.
+VOLATILE_OBJECTS_MAX = 5000
+#: Bytes of the same.
+VOLATILE_BYTES_MAX = 6 * 1024 * 1024
+#: Volatile rows reach the disk this often (and at shutdown): 6 small commits an hour keep idle writes far below 1 MB an hour.
+VOLATILE_FLUSH_SECONDS = 600
+#: The write-ahead log is folded into the database at this many pages (4 KiB each) ...
+WAL_PAGES_MAX = 1000
+#: ... and cut back to this size afterwards.
+WAL_BYTES_KEPT_MAX = 8 * 1024 * 1024
+
+# --- containerd ------------------------------------------------------------------------------------------------------
+
+#: Events waiting for the agent; each is a hint to look again, so a full queue already says "look at everything".
+RUNTIME_EVENT_BACKLOG_MAX = 256
+#: containerd's own log, kept once more after it was rotated: two of these at most on the SD card.
+CONTAINERD_LOG_BYTES_MAX = 4 * 1024 * 1024
+#: One manifest, index or config inside an image archive; registries refuse larger manifests, and we hold these in memory.
+IMAGE_METADATA_BYTES_MAX = 4 * 1024 * 1024
+#: Members of an image archive: 127 layers are the most that overlayfs stacks, an archive may hold many images.
+IMAGE_ARCHIVE_MEMBERS_MAX = 20_000

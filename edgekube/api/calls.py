@@ -18,12 +18,25 @@ from edgekube.api.verbs import DEFAULT_DELETE, MERGE_PATCH, DeleteOptions
 
 
 @dataclass(frozen=True, slots=True)
+class Report:
+    """The Events about a call, whose outcome the plan cannot know: ``{name}`` is the name that the server gave, ``{error}`` why
+    the call failed. An empty reason records nothing."""
+
+    about: Object
+    success_reason: str
+    success_message: str
+    failure_reason: str = ""
+    failure_message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Create:
     kind: Kind
     namespace: str
     object: Object
     subresource: str = ""
     name: str = ""  # with subresource only
+    report: Report | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +64,7 @@ class Delete:
     namespace: str
     name: str
     options: DeleteOptions = DEFAULT_DELETE
+    report: Report | None = None
 
 
 @dataclass(frozen=True, slots=True)

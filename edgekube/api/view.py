@@ -29,3 +29,8 @@ class View(Protocol):
     def pods_on(self, node_name: str) -> Iterator[Object]:
         """Pods with spec.nodeName (an index, not a scan); "" gives the unscheduled ones."""
         ...
+
+    def changed_at(self, kind: Kind, namespace: str, name: str) -> float | None:
+        """When this view last saw the object change, on the monotonic clock of Moment; None when it is absent. What was there
+        before the view filled itself counts as changed at that time."""
+        ...

@@ -1,0 +1,95 @@
+"""A controller as data: what it reads, which keys a change concerns, and the plan for a key.
+
+Enters: decisions of controllers, as functions.
+Leaves: Controller values that reconcile.engine runs.
+Holds: everything here is pure: a plan reads the whole state of a key and never learns which event woke it.
+Next: controllers/*, reconcile.engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, TypeAlias
+
+from edgekube.api.calls import Call
+from edgekube.api.kinds import Kind
+from edgekube.api.objects import Object, controller_of, name_of, namespace_of
+from edgekube.api.verbs import ListOptions
+from edgekube.api.view import View
+
+
+class Key(NamedTuple):
+    """What a controller works on. ``namespace`` is "" for cluster-scoped kinds."""
+
+    namespace: str
+    name: str
+
+
+class Moment(NamedTuple):
+    """Now, twice. Wall time goes into objects; durations between observations use the monotonic clock, which does not
+    jump when a board without a battery learns the time from the network."""
+
+    wall_seconds: float  # since the epoch
+    monotonic_seconds: float
+
+
+class Change(Protocol):
+    """One change of one object. At least one side is present; decoded when first asked for. Do not write into them."""
+
+    @property
+    def kind(self) -> Kind: ...
+
+    @property
+    def key(self) -> Key: ...
+
+    @property
+    def old(self) -> Object | None: ...
+
+    @property
+    def new(self) -> Object | None: ...
+
+
+KeysFor: TypeAlias = Callable[[Change, View], Iterable[Key]]
+Plan: TypeAlias = Callable[[View, Key, Moment], list[Call]]
+
+
+@dataclass(frozen=True, slots=True)
+class Controller:
+    name: str  # upstream's: events carry it as source.component, --disable takes it
+    watches: tuple[tuple[Kind, KeysFor], ...]
+    plan: Plan
+    reads: tuple[Kind, ...] = ()  # further kinds that plan looks at, which wake nobody
+    #: Kinds of which a part suffices; keeps large kinds out of memory.
+    selections: tuple[tuple[Kind, ListOptions], ...] = ()
+
+    def kinds(self) -> tuple[Kind, ...]:
+        return tuple(dict.fromkeys([*(kind for kind, _ in self.watches), *self.reads]))
+
+
+def itself(change: Change, view: View) -> Iterable[Key]:
+    """The object that changed is the key."""
+    return (change.key,)
+
+
+def sides(change: Change) -> Iterable[Object]:
+    """Old and new, those that exist."""
+    return tuple(side for side in (change.old, change.new) if side is not None)
+
+
+def controlled_by(owner_kind: Kind) -> KeysFor:
+    """The controllers of ``owner_kind`` that the object has or had (metav1.GetControllerOf)."""
+
+    def keys(change: Change, view: View) -> Iterable[Key]:
+        found = []
+        for side in sides(change):
+            owner = controller_of(side)
+            if owner is not None and owner.get("kind") == owner_kind.kind and owner.get("apiVersion") == owner_kind.api_version:
+                found.append(Key(namespace_of(side), str(owner.get("name"))))
+        return dict.fromkeys(found)
+
+    return keys
+
+
+def key_of(obj: Object) -> Key:
+    return Key(namespace_of(obj), name_of(obj))
