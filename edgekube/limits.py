@@ -10,6 +10,14 @@ One section per package, in the order of the map.
 REQUEST_BODY_BYTES_MAX = 3 * 1024 * 1024
 #: Largest stored object, as etcd's default request limit makes it upstream (1.5 MiB).
 OBJECT_BYTES_MAX = 1536 * 1024
+#: Decoded type definitions held at once: a pod needs 120 at most, and each is compiled once and then rarely looked at.
+SCHEMA_DEFINITIONS_HELD_MAX = 64
+#: JSON patch operations in one request, as kube-apiserver bounds them.
+JSON_PATCH_OPERATIONS_MAX = 10_000
+#: Nesting of a request body; manifests need about 20 levels, deeper ones only exhaust the stack.
+BODY_DEPTH_MAX = 256
+#: Values in one YAML body, aliases counted each time they are used: a 3 MB body cannot honestly hold more.
+YAML_VALUES_MAX = 500_000
 
 # --- pki -------------------------------------------------------------------------------------------------------------
 

@@ -158,7 +158,7 @@ def _canonical_text(text: str) -> str:
 
 
 def canonical(text: str | int | float) -> str:
-    """The text as the API shows it: no fraction, the largest suffix, the family kept: ``1024Mi`` → ``1Gi``, ``0.5`` → ``500m``."""
+    """The text as the API shows it: no fraction, the largest suffix, same family: ``1024Mi`` → ``1Gi``, ``0.5`` → ``500m``."""
     return _canonical_text(text if isinstance(text, str) else repr(_number(text)))
 
 

@@ -1,0 +1,169 @@
+"""Derive edgekube/api/schemas.bin from the JSON schemas that the kubernetes-validate package carries.
+
+Enters: ``_definitions.json`` of Kubernetes v1.36.
+Leaves: one compact file: the shapes of all types of the stable API, and, apart, their descriptions.
+Holds: what kubernetes-validate changed for its own purpose is undone: null is no type of its own here, and IntOrString, Quantity,
+Time and MicroTime are formats again. The same input gives the same bytes.
+Next: build_hooks.hook calls this; edgekube.api.schemas reads the file.
+
+File: ``EKS1`` · uint32 length of the first part (big endian) · zlib(shapes JSON) · zlib(descriptions JSON).
+Shapes JSON: ``{"kinds": {"apps/v1/Deployment": name}, "definitions": {name: node}}``; a node has the short keys of _KEYS below.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+import zlib
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+KUBERNETES_VERSION = "v1.36.0"
+MAGIC = b"EKS1"
+
+#: Definitions that are a scalar with a format of its own: (type, format).
+_SCALARS = {
+    "io.k8s.apimachinery.pkg.api.resource.Quantity": ("string", "quantity"),
+    "io.k8s.apimachinery.pkg.util.intstr.IntOrString": ("string", "int-or-string"),
+    "io.k8s.apimachinery.pkg.apis.meta.v1.Time": ("string", "date-time"),
+    "io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime": ("string", "micro-time"),
+}
+#: Definitions that hold whatever they are given.
+_FREE = {
+    "io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1": "object",
+    "io.k8s.apimachinery.pkg.runtime.RawExtension": "object",
+    "io.k8s.apimachinery.pkg.apis.meta.v1.Patch": "object",
+}
+#: Versions that edgekube does not serve; their types come along only when a stable one refers to them.
+_UNSTABLE = re.compile(r"\.v\d+(alpha|beta)\d+\.")
+#: Site extension -> short key.
+_KEYS = {
+    "x-kubernetes-list-type": "l",
+    "x-kubernetes-list-map-keys": "k",
+    "x-kubernetes-patch-merge-key": "m",
+    "x-kubernetes-map-type": "y",
+}
+_REF = "#/$defs/"
+
+
+def _scalar_type(schema: dict[str, Any]) -> str:
+    """The type, without the null that kubernetes-validate added."""
+    declared = schema.get("type")
+    types = [declared] if isinstance(declared, str) else [type_ for type_ in declared or () if type_ != "null"]
+    if len(types) > 1:
+        raise ValueError(f"more than one type: {types}")
+    return types[0] if types else ""
+
+
+def _node(schema: dict[str, Any]) -> dict[str, Any]:
+    """One schema as a node. Keys: t type, f format, r reference, p properties, q required, i items, a additional properties, e enum,
+    l list type, k list map keys, m merge key, s patch strategies, y map type."""
+    node: dict[str, Any] = {}
+    reference = schema.get("$ref")
+    if reference is not None:
+        name = reference.removeprefix(_REF)
+        if name in _SCALARS:
+            node["t"], node["f"] = _SCALARS[name]
+        elif name in _FREE:
+            node["t"] = _FREE[name]
+        else:
+            node["r"] = name
+    elif "oneOf" in schema or "anyOf" in schema or "allOf" in schema:
+        raise ValueError(f"unexpected combination of schemas: {sorted(schema)}")
+    else:
+        type_ = _scalar_type(schema)
+        if type_:
+            node["t"] = type_
+        if "format" in schema:
+            node["f"] = schema["format"]
+        if "properties" in schema:
+            node["p"] = {name: _node(schema["properties"][name]) for name in sorted(schema["properties"])}
+        if "required" in schema:
+            node["q"] = sorted(schema["required"])
+        if "items" in schema:
+            node["i"] = _node(schema["items"])
+        if isinstance(schema.get("additionalProperties"), dict):
+            node["a"] = _node(schema["additionalProperties"])
+    for extension, key in _KEYS.items():
+        if extension in schema:
+            node[key] = schema[extension]
+    if "x-kubernetes-patch-strategy" in schema:
+        node["s"] = schema["x-kubernetes-patch-strategy"].split(",")
+    return node
+
+
+def _definition(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    if name in _SCALARS:
+        type_, format_ = _SCALARS[name]
+        return {"t": type_, "f": format_}
+    node = _node(schema)
+    for property_name in ("apiVersion", "kind"):
+        if "p" in node and property_name in node["p"]:
+            node["p"][property_name] = {"t": "string"}
+    return node
+
+
+def _references(node: dict[str, Any]) -> set[str]:
+    found = {node["r"]} if "r" in node else set()
+    for child in [*node.get("p", {}).values(), *(node[key] for key in ("i", "a") if key in node)]:
+        found |= _references(child)
+    return found
+
+
+def _kinds(definitions: dict[str, Any]) -> dict[str, str]:
+    """``apps/v1/Deployment`` -> definition. DeleteOptions and WatchEvent are of every group: the meta version alone is kept."""
+    kinds: dict[str, str] = {}
+    for name, schema in definitions.items():
+        for row in schema.get("x-kubernetes-group-version-kind", ()):
+            group, version, kind = row["group"], row["version"], row["kind"]
+            if "alpha" in version or "beta" in version or (".apis.meta." in name and (group or version != "v1")):
+                continue
+            kinds[f"{group}/{version}/{kind}" if group else f"{version}/{kind}"] = name
+    return dict(sorted(kinds.items()))
+
+
+def derive(definitions: dict[str, Any]) -> bytes:
+    """The file's bytes."""
+    nodes = {name: _definition(name, schema) for name, schema in definitions.items()}
+    kept: set[str] = set()
+    wanted = {name for name in nodes if not _UNSTABLE.search(name)}
+    while wanted:
+        name = wanted.pop()
+        kept.add(name)
+        wanted |= _references(nodes[name]) - kept
+    descriptions = {
+        name: {
+            "": definitions[name].get("description", ""),
+            **{
+                property_name: schema["description"]
+                for property_name, schema in sorted(definitions[name].get("properties", {}).items())
+                if "description" in schema
+            },
+        }
+        for name in sorted(kept)
+    }
+    shapes = {"kinds": _kinds(definitions), "definitions": {name: nodes[name] for name in sorted(kept)}}
+    parts = [
+        zlib.compress(json.dumps(part, separators=(",", ":"), ensure_ascii=False).encode(), 9) for part in (shapes, descriptions)
+    ]
+    return MAGIC + struct.pack(">I", len(parts[0])) + parts[0] + parts[1]
+
+
+def generate(root: Path) -> Path:
+    """Write the file into the source tree at ``root``; answers its path."""
+    package = resources.files("kubernetes_validate")
+    source = package / "kubernetes-json-schema" / f"{KUBERNETES_VERSION}-local" / "_definitions.json"
+    derived = derive(json.loads(source.read_text(encoding="utf-8"))["$defs"])
+    target = root / "edgekube" / "api" / "schemas.bin"
+    if not target.exists() or target.read_bytes() != derived:
+        part = target.with_suffix(".part")
+        part.write_bytes(derived)
+        part.replace(target)
+    return target
+
+
+if __name__ == "__main__":
+    path = generate(Path(__file__).resolve().parent.parent)
+    print(f"{path}: {path.stat().st_size} bytes")
