@@ -1,0 +1,374 @@
+"""One connection's bytes, in the clear or under TLS, with both directions closable apart.
+
+Enters: a connected non-blocking socket and, for TLS, an SSLContext.
+Leaves: plain bytes in order; ``b""`` when the peer has closed its side, cleanly or not.
+Holds: one sender at a time and one receiver at a time; receive_some is a checkpoint always, send_all only when it waits;
+a send that was cut short (cancelled, stalled) makes every later send raise Disconnected, so a peer never sees a gap.
+Bound: limits.WIRE_WRITE_STALL_SECONDS without progress, limits.WIRE_HANDSHAKE_SECONDS for TLS to come up.
+Next: wire.http1, wire.http2, wire.client.
+
+TLS runs over ssl.MemoryBIO, not SSLSocket: SSL_shutdown on a socket reads, and throws away, application data that arrives behind
+our close_notify; over a BIO we choose what it may read (nothing), which is what makes a half-close byte-exact. It also needs one
+recv(2) for many records, where OpenSSL on a socket needs two for each.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+from typing import Final, Protocol
+
+import trio
+from trio.lowlevel import checkpoint, wait_readable, wait_writable
+
+from edgekube import limits
+from edgekube.wire.protocol import Disconnected
+
+#: Bytes for one recv(2), and for one turn of encryption: large enough to amortise a system call, small enough for fair turns.
+_PIECE_BYTES: Final = 65536
+
+
+class Transport(Protocol):
+    """A ByteStream that HTTP is spoken on."""
+
+    peer: str
+    peer_certificate: bytes | None
+    alpn: str | None
+
+    async def send_all(self, data: bytes | memoryview) -> None: ...
+
+    async def receive_some(self, max_bytes: int = _PIECE_BYTES) -> bytes: ...
+
+    async def send_eof(self) -> None: ...
+
+    async def aclose(self) -> None: ...
+
+    def close(self) -> None:
+        """Close at once, without waiting; safe to call twice."""
+        ...
+
+    def readable_now(self) -> bool:
+        """True when the peer has sent something, or has closed: an idle connection in a pool must be neither."""
+        ...
+
+
+def peer_name(sock: socket.socket) -> str:
+    """``192.0.2.7:51234``, ``[2001:db8::1]:51234``, or ``unix``."""
+    try:
+        address = sock.getpeername()
+    except OSError:
+        return "gone"
+    if sock.family == socket.AF_INET6:
+        return f"[{address[0]}]:{address[1]}"
+    if sock.family == socket.AF_INET:
+        return f"{address[0]}:{address[1]}"
+    return "unix"
+
+
+class PlainTransport:
+    __slots__ = ("_broken", "_eof_sent", "_sending", "_sock", "alpn", "peer", "peer_certificate", "write_stall_seconds")
+
+    def __init__(self, sock: socket.socket, *, write_stall_seconds: float = limits.WIRE_WRITE_STALL_SECONDS) -> None:
+        sock.setblocking(False)
+        self._sock = sock
+        self._sending = False
+        self._broken = False
+        self._eof_sent = False
+        self.peer = peer_name(sock)
+        self.peer_certificate: bytes | None = None
+        self.alpn: str | None = None
+        self.write_stall_seconds = write_stall_seconds
+
+    async def receive_some(self, max_bytes: int = _PIECE_BYTES) -> bytes:
+        while True:
+            await self._wait_readable()
+            try:
+                return self._sock.recv(max_bytes)
+            except (BlockingIOError, InterruptedError):
+                continue
+            except OSError:
+                return b""
+
+    async def _wait_readable(self) -> None:
+        try:
+            await wait_readable(self._sock)
+        except (ValueError, OSError, trio.ClosedResourceError) as error:
+            raise Disconnected from error
+
+    async def send_all(self, data: bytes | memoryview) -> None:
+        if self._sending:
+            raise trio.BusyResourceError("another task is sending on this connection")
+        self._sending = True
+        try:
+            await self._send_raw(data)
+        finally:
+            self._sending = False
+
+    async def _send_raw(self, data: bytes | memoryview) -> None:
+        if self._broken or self._eof_sent:
+            raise Disconnected
+        try:
+            sent = self._sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError as error:
+            self._broken = True
+            raise Disconnected from error
+        if sent == len(data):
+            return
+        view = memoryview(data)[sent:]
+        whole = False
+        try:
+            while view:
+                with trio.move_on_after(self.write_stall_seconds) as scope:
+                    await wait_writable(self._sock)
+                if scope.cancelled_caught:
+                    raise Disconnected("the peer has stopped reading")
+                try:
+                    sent = self._sock.send(view)
+                except (BlockingIOError, InterruptedError):
+                    continue
+                view = view[sent:]
+            whole = True
+        except (OSError, ValueError, trio.ClosedResourceError) as error:
+            raise Disconnected from error
+        finally:
+            self._broken = self._broken or not whole
+
+    async def send_eof(self) -> None:
+        if not self._eof_sent:
+            self._eof_sent = True
+            with contextlib.suppress(OSError):
+                self._sock.shutdown(socket.SHUT_WR)
+        await checkpoint()
+
+    async def aclose(self) -> None:
+        self.close()
+        await checkpoint()
+
+    def close(self) -> None:
+        self._broken = True
+        if self._sock.fileno() >= 0:
+            trio.lowlevel.notify_closing(self._sock)
+            self._sock.close()
+
+    def readable_now(self) -> bool:
+        try:
+            self._sock.recv(1, socket.MSG_PEEK)
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError:
+            return True
+        return True
+
+
+class TlsTransport(PlainTransport):
+    __slots__ = ("_early", "_from_peer", "_received_eof", "_tls", "_to_peer")
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        context: ssl.SSLContext,
+        *,
+        server_side: bool,
+        server_hostname: str | None = None,
+        write_stall_seconds: float = limits.WIRE_WRITE_STALL_SECONDS,
+    ) -> None:
+        super().__init__(sock, write_stall_seconds=write_stall_seconds)
+        self._from_peer = ssl.MemoryBIO()
+        self._to_peer = ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._from_peer, self._to_peer, server_side=server_side, server_hostname=server_hostname)
+        #: Plain bytes that were decrypted before close_notify was sent.
+        self._early = b""
+        self._received_eof = False
+
+    async def handshake(self) -> None:
+        """Raises ssl.SSLError (SSLCertVerificationError) or Disconnected; the caller bounds the time."""
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                if self._to_peer.pending:
+                    await self._send_raw(self._to_peer.read())
+                data = await PlainTransport.receive_some(self)
+                if not data:
+                    raise Disconnected from None
+                self._from_peer.write(data)
+            except ssl.SSLError:
+                if self._to_peer.pending:  # the alert that tells the peer why
+                    with contextlib.suppress(Disconnected):
+                        await self._send_raw(self._to_peer.read())
+                raise
+            else:
+                break
+        if self._to_peer.pending:
+            await self._send_raw(self._to_peer.read())
+        self.peer_certificate = self._tls.getpeercert(True)
+        self.alpn = self._tls.selected_alpn_protocol()
+
+    async def receive_some(self, max_bytes: int = _PIECE_BYTES) -> bytes:
+        if self._early:
+            await checkpoint()
+            data, self._early = self._early[:max_bytes], self._early[max_bytes:]
+            return data
+        if self._received_eof:
+            await checkpoint()
+            return b""
+        if self._from_peer.pending or self._tls.pending():
+            await checkpoint()
+            plain = self._decrypt(max_bytes)
+            if plain is not None:
+                return plain
+        while True:
+            await self._wait_readable()
+            try:
+                data = self._sock.recv(_PIECE_BYTES)
+            except (BlockingIOError, InterruptedError):
+                continue
+            except OSError:
+                data = b""
+            if data:
+                self._from_peer.write(data)
+            else:
+                self._from_peer.write_eof()
+            plain = self._decrypt(max_bytes)
+            if plain is not None:
+                return plain
+            if self._to_peer.pending and not self._sending:  # an answer that TLS itself owes, e.g. to a key update
+                await self.send_all(b"")
+
+    def _decrypt(self, max_bytes: int) -> bytes | None:
+        """Plain bytes, b"" at the end (of either kind: HTTP's own framing tells a cut from an end), None: feed me more."""
+        try:
+            return self._tls.read(max_bytes)
+        except ssl.SSLWantReadError:
+            return None
+        except ssl.SSLError:
+            self._received_eof = True
+            return b""
+
+    async def send_all(self, data: bytes | memoryview) -> None:
+        if self._sending:
+            raise trio.BusyResourceError("another task is sending on this connection")
+        if self._broken or self._eof_sent:
+            raise Disconnected
+        self._sending = True
+        try:
+            if len(data) <= _PIECE_BYTES:
+                await self._encrypt_and_send(data)
+                return
+            view = memoryview(data)
+            for start in range(0, len(view), _PIECE_BYTES):
+                await self._encrypt_and_send(view[start : start + _PIECE_BYTES])
+        finally:
+            self._sending = False
+
+    async def _encrypt_and_send(self, data: bytes | memoryview) -> None:
+        if data:
+            try:
+                self._tls.write(data)
+            except ssl.SSLError as error:
+                self._broken = True
+                raise Disconnected from error
+        await self._send_raw(self._to_peer.read())
+
+    async def send_eof(self) -> None:
+        if self._eof_sent or self._broken:
+            await checkpoint()
+            return
+        self._say_goodbye()
+        try:
+            await self._send_raw(self._to_peer.read())
+        finally:
+            self._eof_sent = True
+
+    def _say_goodbye(self) -> None:
+        """Put close_notify into the outgoing BIO. SSL_shutdown also reads: what has arrived is taken out first, so that it
+        finds nothing and leaves the receiving side intact (RFC 8446, 6.1: the peer may go on sending)."""
+        while not self._received_eof and (piece := self._decrypt(_PIECE_BYTES)):
+            self._early += piece
+        with contextlib.suppress(ssl.SSLError, ValueError):
+            self._tls.unwrap()
+
+    async def aclose(self) -> None:
+        self.close()
+        await checkpoint()
+
+    def close(self) -> None:
+        if not self._broken and not self._eof_sent and not self._sending and self._sock.fileno() >= 0:
+            self._say_goodbye()
+            with contextlib.suppress(OSError):
+                self._sock.send(self._to_peer.read())
+        super().close()
+
+    def readable_now(self) -> bool:
+        # Session tickets make an idle TLS connection readable without being stale: let TLS eat them, without waiting.
+        if self._early or self._received_eof:
+            return True
+        while super().readable_now():
+            try:
+                data = self._sock.recv(_PIECE_BYTES)
+            except OSError:
+                return True
+            if not data:
+                self._received_eof = True
+                return True
+            self._from_peer.write(data)
+            piece = self._decrypt(_PIECE_BYTES)
+            if piece is not None:
+                self._early += piece
+                return True
+        return False
+
+
+async def connect(
+    host: str,
+    port: int,
+    *,
+    context: ssl.SSLContext | None = None,
+    server_hostname: str | None = None,
+    timeout_seconds: float = limits.WIRE_CONNECT_SECONDS,
+) -> Transport:
+    """TCP, then TLS if a context is given. ``server_hostname`` is the name that the certificate must carry, whatever the address.
+
+    OSError when nobody answers (TimeoutError in time), ssl.SSLError when TLS does not come up."""
+    with trio.move_on_after(timeout_seconds):
+        stream = await trio.open_tcp_stream(host, port)
+        # The descriptor changes hands: trio's wrapper must neither close it nor watch it.
+        sock = socket.socket(fileno=stream.socket.detach())
+        return await _start_client(sock, context, server_hostname or host)
+    raise TimeoutError(f"connect {host}:{port}: no answer within {timeout_seconds:g} s")
+
+
+async def connect_unix(path: str, *, timeout_seconds: float = limits.WIRE_CONNECT_SECONDS) -> Transport:
+    with trio.move_on_after(timeout_seconds):
+        stream = await trio.open_unix_socket(path)
+        return await _start_client(socket.socket(fileno=stream.socket.detach()), None, None)
+    raise TimeoutError(f"connect {path}: no answer within {timeout_seconds:g} s")
+
+
+async def _start_client(sock: socket.socket, context: ssl.SSLContext | None, server_hostname: str | None) -> Transport:
+    if sock.family != socket.AF_UNIX:
+        keep_alive(sock)
+    if context is None:
+        return PlainTransport(sock)
+    transport = TlsTransport(sock, context, server_side=False, server_hostname=server_hostname)
+    try:
+        await transport.handshake()
+    except Disconnected as error:
+        transport.close()
+        raise ConnectionError(f"{transport.peer}: closed during the TLS handshake") from error
+    except BaseException:
+        transport.close()
+        raise
+    return transport
+
+
+def keep_alive(sock: socket.socket) -> None:
+    """No Nagle, and notice a peer that vanished without a word. On a listener, accepted sockets inherit it."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, limits.WIRE_KEEPALIVE_SECONDS)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, limits.WIRE_KEEPALIVE_SECONDS)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, limits.WIRE_KEEPALIVE_PROBES)
