@@ -53,12 +53,6 @@ TERMINATION_MESSAGE_BYTES_MAX = 4096
 TERMINATION_LOG_LINES_MAX = 80
 #: Requests the agent answers at once; each log follower and exec session holds one.
 AGENT_STREAMS_MAX = 256
-#: Distinct events remembered for counting repeats; upstream's cache has 4096, a board's is smaller.
-EVENT_SERIES_MAX = 256
-EVENT_QUEUE_MAX = 512
-#: Upstream's spam filter: 25 at once per object, then one in 5 minutes.
-EVENT_BURST = 25
-EVENT_REFILL_SECONDS = 300.0
 #: Images listed in node.status (kubelet's nodeStatusMaxImages).
 NODE_IMAGES_MAX = 50
 NODE_STATUS_REPORT_SECONDS = 300.0

@@ -1,0 +1,69 @@
+"""The sandbox a pod asks for: names, hostname, DNS, namespaces, sysctls, cgroup.
+
+Enters: the pod, the node's settings.
+Leaves: SandboxConfig.
+Holds: pure; the same pod gives the same config, so that a container created later joins the sandbox that runs.
+Source: CRI RunPodSandbox; Kubernetes documentation, "Share Process Namespace", "Sysctls", "Pod hostname".
+Next: agent.execute.
+"""
+
+from __future__ import annotations
+
+from edgekube.agent.hosts import dns_config
+from edgekube.agent.names import GRACE_PERIOD, POD_NAME, POD_NAMESPACE, POD_UID
+from edgekube.agent.podspec import grace_period_seconds, host_network, spec_of
+from edgekube.agent.sandbox_namespaces import namespaces_of
+from edgekube.agent.security import seccomp_of
+from edgekube.api.objects import Object, annotations_of, labels_of, name_of, namespace_of, uid_of
+from edgekube.containerd.model import SandboxConfig, Security
+from edgekube.settings import Settings
+
+#: A hostname has at most 63 characters (RFC 1123).
+HOSTNAME_CHARACTERS_MAX = 63
+
+
+def hostname_of(pod: Object) -> str:
+    """What ``hostname`` says inside: spec.hostname, else the pod's name cut to 63 characters."""
+    override = spec_of(pod).get("hostnameOverride")
+    name = override or spec_of(pod).get("hostname") or name_of(pod)
+    return str(name)[:HOSTNAME_CHARACTERS_MAX].rstrip("-.")
+
+
+def sandbox_config(pod: Object, settings: Settings, log_directory: str, cgroup_parent: str, attempt: int) -> SandboxConfig:
+    spec = spec_of(pod)
+    pod_security = spec.get("securityContext") or {}
+    privileged = any(
+        (container.get("securityContext") or {}).get("privileged")
+        for part in ("initContainers", "containers")
+        for container in spec.get(part) or []
+    )
+    groups = [int(group) for group in pod_security.get("supplementalGroups") or []]
+    if pod_security.get("fsGroup") is not None:
+        groups.append(int(pod_security["fsGroup"]))
+    security = Security(
+        namespaces=namespaces_of(pod),
+        privileged=privileged,
+        run_as_user=pod_security.get("runAsUser"),
+        run_as_group=pod_security.get("runAsGroup") if pod_security.get("runAsUser") is not None else None,
+        supplemental_groups=tuple(groups),
+        seccomp=seccomp_of(pod_security.get("seccompProfile")),
+    )
+    return SandboxConfig(
+        name=name_of(pod),
+        uid=uid_of(pod),
+        namespace=namespace_of(pod),
+        attempt=attempt,
+        hostname="" if host_network(pod) else hostname_of(pod),
+        log_directory=log_directory,
+        dns=dns_config(pod, settings),
+        labels={
+            **labels_of(pod),
+            POD_NAME: name_of(pod),
+            POD_NAMESPACE: namespace_of(pod),
+            POD_UID: uid_of(pod),
+        },
+        annotations={**annotations_of(pod), GRACE_PERIOD: str(grace_period_seconds(pod))},
+        cgroup_parent=cgroup_parent,
+        sysctls={item["name"]: item["value"] for item in pod_security.get("sysctls") or []},
+        security=security,
+    )

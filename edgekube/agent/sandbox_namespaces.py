@@ -1,0 +1,19 @@
+"""Which of the host's namespaces a pod shares.
+
+Enters: the pod.
+Leaves: Namespaces, the same for its sandbox and its containers.
+Holds: pure.
+Next: agent.sandbox, agent.security.
+"""
+
+from __future__ import annotations
+
+from edgekube.agent.podspec import host_network, spec_of
+from edgekube.api.objects import Object
+from edgekube.containerd.model import NamespaceMode, Namespaces
+
+
+def namespaces_of(pod: Object) -> Namespaces:
+    spec = spec_of(pod)
+    pid: NamespaceMode = "NODE" if spec.get("hostPID") else "POD" if spec.get("shareProcessNamespace") else "CONTAINER"
+    return Namespaces("NODE" if host_network(pod) else "POD", pid, "NODE" if spec.get("hostIPC") else "POD")
