@@ -54,17 +54,17 @@ class _Bookmark(msgspec.Struct):
 _bookmark = msgspec.json.Decoder(_Bookmark)
 
 
-async def follow(verbs: Verbs, kind: Kind, sink: Sink, selection: ListOptions = EVERYTHING) -> None:
-    """Never returns."""
+async def follow(verbs: Verbs, kind: Kind, sink: Sink, selection: ListOptions = EVERYTHING, *, namespace: str = "") -> None:
+    """Never returns. In one namespace unless ``namespace`` is ""."""
     pause = limits.WATCH_RETRY_FIRST_SECONDS
     listed = False
     paged = True
     while True:
         try:
             if not listed:
-                await _list(verbs, kind, sink, selection, limits.VIEW_PAGE_ITEMS if paged else 0)
+                await _list(verbs, kind, namespace, sink, selection, limits.VIEW_PAGE_ITEMS if paged else 0)
                 listed = True
-            async with verbs.watch(kind, "", replace(selection, revision=str(sink.resume_from()))) as events:
+            async with verbs.watch(kind, namespace, replace(selection, revision=str(sink.resume_from()))) as events:
                 async for event in events:
                     pause = limits.WATCH_RETRY_FIRST_SECONDS
                     if event.type == BOOKMARK:
@@ -83,11 +83,11 @@ async def follow(verbs: Verbs, kind: Kind, sink: Sink, selection: ListOptions = 
         pause = min(pause * 2, limits.WATCH_RETRY_LAST_SECONDS)
 
 
-async def _list(verbs: Verbs, kind: Kind, sink: Sink, selection: ListOptions, page_items: int) -> None:
+async def _list(verbs: Verbs, kind: Kind, namespace: str, sink: Sink, selection: ListOptions, page_items: int) -> None:
     sink.begin()
     token = ""
     while True:
-        page = await verbs.list(kind, "", replace(selection, limit=page_items, continue_token=token))
+        page = await verbs.list(kind, namespace, replace(selection, limit=page_items, continue_token=token))
         sink.add(page.items)
         token = page.continue_token
         if not token:
