@@ -97,6 +97,19 @@ WIRE_CONNECTIONS_PER_PEER_MAX = 1536
 WIRE_READ_AHEAD_BYTES_MAX = 64 * 1024
 #: A handler that runs so long without writing gets a watch on its peer, which cancels it when the peer goes.
 WIRE_DISCONNECT_WATCH_SECONDS = 1.0
+#: HTTP/2 streams with a live handler, on one connection: upstream's default, so that Go clients spread as they are used to.
+WIRE_STREAMS_MAX = 256
+#: What a peer may send on one stream, and on one connection, before a handler has read it.
+WIRE_STREAM_WINDOW_BYTES = 256 * 1024
+WIRE_CONNECTION_WINDOW_BYTES = 1024 * 1024
+#: Queued for one HTTP/2 connection before its streams wait.
+WIRE_UNSENT_BYTES_MAX = 256 * 1024
+#: Streams reset by the peer (CVE-2023-44487): a client that drops all its watches stays below, a flood does not.
+WIRE_RESETS_BURST = 1024
+WIRE_RESETS_PER_SECOND = 100.0
+#: PING, SETTINGS (ten each), PRIORITY, empty DATA, WINDOW_UPDATE beyond what our own data explains.
+WIRE_CONTROL_FRAMES_BURST = 2048
+WIRE_CONTROL_FRAMES_PER_SECOND = 200.0
 #: Client: head of a response.
 WIRE_RESPONSE_HEAD_BYTES_MAX = 256 * 1024
 #: Client: idle connections kept for reuse to one authority, and how long (shorter than WIRE_IDLE_SECONDS).

@@ -80,6 +80,10 @@ class StoreUnavailable(StoreError):
     """The disk refused (full, I/O error). Nothing was acknowledged; the message names the cause."""
 
 
+class StoreRefused(StoreError):
+    """The data cannot be opened: foreign, newer, corrupt or in use. Nothing was changed; the message says what to do."""
+
+
 class Subscription(Protocol):
     """One watcher's end."""
 
