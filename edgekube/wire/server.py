@@ -27,7 +27,7 @@ from edgekube.wire.answers import ErrorBody, plain_error, response_head
 from edgekube.wire.connection import Connection, Shell
 from edgekube.wire.http1 import Http1Connection
 from edgekube.wire.protocol import Disconnected, Handler
-from edgekube.wire.tls import ServerTls
+from edgekube.wire.tls import ALPN_HTTP2, ServerTls
 from edgekube.wire.transport import PlainTransport, TlsTransport, Transport, keep_alive
 
 log = logging.getLogger("edgekube.wire")
@@ -205,6 +205,10 @@ class Server:
         return None
 
     def _speak(self, shell: Shell, transport: Transport) -> Connection:
+        if transport.alpn == ALPN_HTTP2:
+            from edgekube.wire.http2 import Http2Connection  # h2 costs memory that a node without its clients need not pay
+
+            return Http2Connection(shell, transport)
         return Http1Connection(shell, transport)
 
     async def _sweep(self) -> None:

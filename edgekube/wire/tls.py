@@ -24,7 +24,7 @@ def server_context(cert_path: Path | str, key_path: Path | str, client_ca_path: 
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
     # One ticket, not OpenSSL's two: each costs a signature-sized write in every handshake.
     context.num_tickets = 1
-    context.set_alpn_protocols([ALPN_HTTP1])
+    context.set_alpn_protocols([ALPN_HTTP2, ALPN_HTTP1])
     context.load_cert_chain(cert_path, key_path)
     if client_ca_path is not None:
         context.load_verify_locations(cafile=client_ca_path)

@@ -35,6 +35,7 @@ class Transport(Protocol):
     peer: str
     peer_certificate: bytes | None
     alpn: str | None
+    write_stall_seconds: float
 
     async def send_all(self, data: bytes | memoryview) -> None: ...
 
