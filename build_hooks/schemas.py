@@ -58,7 +58,7 @@ def _scalar_type(schema: dict[str, Any]) -> str:
 
 
 def _node(schema: dict[str, Any]) -> dict[str, Any]:
-    """One schema as a node. Keys: t type, f format, r reference, p properties, q required, i items, a additional properties, e enum,
+    """One schema as a node. Keys: t type, f format, r reference, p properties, q required, i items, a additional properties,
     l list type, k list map keys, m merge key, s patch strategies, y map type."""
     node: dict[str, Any] = {}
     reference = schema.get("$ref")

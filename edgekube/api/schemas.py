@@ -12,7 +12,7 @@ from __future__ import annotations
 import struct
 import zlib
 from functools import lru_cache
-from importlib import resources
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -24,6 +24,7 @@ OBJECT_META: Final = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 LIST_META: Final = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta"
 DELETE_OPTIONS: Final = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"
 
+_FILE: Final = Path(__file__).with_name("schemas.bin")
 _MAGIC: Final = b"EKS1"
 
 
@@ -63,7 +64,7 @@ class _Shapes(msgspec.Struct):
 
 
 def _parts() -> tuple[memoryview, memoryview]:
-    data = memoryview(resources.files("edgekube.api").joinpath("schemas.bin").read_bytes())
+    data = memoryview(_FILE.read_bytes())
     if bytes(data[:4]) != _MAGIC:
         raise RuntimeError("edgekube/api/schemas.bin is not a file of this version: run python -m build_hooks.schemas")
     (length,) = struct.unpack(">I", data[4:8])
@@ -89,7 +90,7 @@ def definition_names() -> tuple[str, ...]:
 
 
 def name_of(api_version: str, kind: str) -> str | None:
-    """The definition's name for what an object says it is; also for kinds that are no resource (Scale, Eviction, DeleteOptions)."""
+    """The definition's name for what an object says it is; also for what is no resource: Scale, Eviction, DeleteOptions."""
     return _shapes().kinds.get(f"{api_version}/{kind}")
 
 

@@ -1,0 +1,148 @@
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgekube import limits
+from edgekube.api.decode import decode_body, duplicate_fields, media_type
+from edgekube.api.errors import StatusError
+
+
+def refused(body: bytes, content_type: str = "application/json") -> tuple[int, str]:
+    with pytest.raises(StatusError) as caught:
+        decode_body(body, content_type)
+    return caught.value.code, caught.value.message
+
+
+def yaml(text: str) -> object:
+    return decode_body(text.encode(), "application/yaml")
+
+
+def test_json_is_taken_by_its_name_and_without_one() -> None:
+    for content_type in ("application/json", "", "application/json; charset=utf-8", "Application/JSON"):
+        assert decode_body(b'{"kind":"Pod"}', content_type) == {"kind": "Pod"}
+    assert media_type(" application/yaml ; x=y") == "application/yaml"
+
+
+@pytest.mark.parametrize(
+    "content_type", ["application/xml", "text/plain", "application/vnd.kubernetes.protobuf", "application/cbor"]
+)
+def test_other_media_types_are_refused(content_type: str) -> None:
+    code, message = refused(b"{}", content_type)
+    assert code == 415
+    assert message == (
+        "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml"
+    )
+
+
+@pytest.mark.parametrize(
+    "body", [b"{", b'{"a": NaN}', b'{"a": Infinity}', b"{'a': 1}", b'{"a": 1,}', b'{"a": "\xff"}', b"nonsense"]
+)
+def test_broken_json_is_refused_with_a_position(body: bytes) -> None:
+    code, message = refused(body)
+    assert code == 400
+    assert message.startswith("couldn't get version/kind; json parse error: ")
+    assert "line 1 column" in message
+
+
+def test_a_body_must_be_an_object() -> None:
+    assert refused(b"[1]")[1].endswith("cannot unmarshal array into Go value of type object")
+    assert refused(b"3")[1].endswith("cannot unmarshal number into Go value of type object")
+    assert refused(b"") == (400, "Object 'Kind' is missing in ''")
+    assert refused(b"", "application/yaml") == (400, "Object 'Kind' is missing in ''")
+    assert refused(b"- a", "application/yaml")[1].endswith("cannot unmarshal array into Go value of type object")
+
+
+def test_deep_nesting_is_refused() -> None:
+    deep = b'{"a":' * (limits.BODY_DEPTH_MAX + 1) + b"1" + b"}" * (limits.BODY_DEPTH_MAX + 1)
+    assert refused(deep)[1].endswith(f"exceeded max depth of {limits.BODY_DEPTH_MAX}")
+    wide = orjson.dumps({"a": [{"b": 1}] * 1000})
+    assert len(decode_body(wide, "")["a"]) == 1000
+    assert "depth" in refused(b"a: " + b"[" * 3000 + b"]" * 3000, "application/yaml")[1]
+
+
+def test_yaml_means_what_it_means_to_kubernetes() -> None:
+    assert yaml(
+        "a: 1\nb: yes\nc: 'yes'\nd: 2026-01-02T03:04:05Z\ne: 22:22\nf: 0777\ng: 1e3\nh: ~\ni: 1.5\nj: 0x10\n"
+        "k: '1'\nl: 3.0\nm: 1_000\n80: port\ntrue: flag\n"
+    ) == {
+        "a": 1, "b": True, "c": "yes", "d": "2026-01-02T03:04:05Z", "e": "22:22", "f": 511, "g": 1000, "h": None, "i": 1.5,
+        "j": 16, "k": "1", "l": 3, "m": 1000, "80": "port", "true": "flag",
+    }  # fmt: skip
+
+
+def test_yaml_merge_keys_and_aliases_become_copies() -> None:
+    made = decode_body(b"base: &b {x: 1, y: [1]}\nmerged:\n  <<: *b\n  x: 2\nagain: *b\n", "application/yaml")
+    assert made == {"base": {"x": 1, "y": [1]}, "merged": {"x": 2, "y": [1]}, "again": {"x": 1, "y": [1]}}
+    made["again"]["y"].append(2)
+    assert made["base"]["y"] == [1]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: [",
+        "a: b: c",
+        "a: !!python/object:os.system x",
+        "a: !!binary YQ==",
+        "a: .nan",
+        "a: .inf",
+        "? [1]\n: x",
+        "a: &x [*x]",
+        "--- 1\n--- 2",
+        "a: \x00",
+    ],
+)
+def test_broken_or_strange_yaml_is_refused(text: str) -> None:
+    code, message = refused(text.encode(), "application/yaml")
+    assert code == 400
+    assert message.startswith("error converting YAML to JSON: yaml: ")
+
+
+def test_yaml_aliases_cannot_multiply() -> None:
+    bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n" + "".join(f"a{i}: &a{i} [{','.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 10))
+    assert refused(bomb.encode(), "application/yaml")[1].endswith("document contains excessive aliasing")
+
+
+def test_fields_given_twice_are_named() -> None:
+    def said(body: bytes, content_type: str = "") -> list[str]:
+        return duplicate_fields(body, content_type, decode_body(body, content_type))
+
+    assert said(b'{"spec":{"replicas":1,"template":{"x":[{"a":1}]}}}\n') == []
+    assert said(b'{ "spec": {"replicas": 1} }') == []
+    assert said(b'{"spec":{"replicas":1,"replicas":2,"l":[{"a":1,"a":2}]}}') == [
+        'duplicate field "spec.replicas"',
+        'duplicate field "spec.l[0].a"',
+    ]
+    assert said(b"spec:\n  replicas: 1\n  replicas: 2\n", "application/yaml") == ['line 3: key "replicas" already set in map']
+    assert said(b"a: &x {b: 1}\nc: {<<: *x, b: 2}\n", "application/yaml") == []
+
+
+_JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.dictionaries(st.text(max_size=4), _JSON, max_size=4))
+def test_what_was_written_is_read(obj: dict[str, object]) -> None:
+    body = orjson.dumps(obj)
+    assert decode_body(body, "application/json") == obj
+    assert duplicate_fields(body, "", obj) == []
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.binary(max_size=60), st.sampled_from(["application/json", "application/yaml"]))
+def test_any_bytes_are_an_object_or_a_bad_request(body: bytes, content_type: str) -> None:
+    try:
+        made = decode_body(body, content_type)
+    except StatusError as error:
+        assert error.code == 400
+    else:
+        assert isinstance(made, dict)
