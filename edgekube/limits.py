@@ -199,3 +199,10 @@ CONTAINERD_LOG_BYTES_MAX = 4 * 1024 * 1024
 IMAGE_METADATA_BYTES_MAX = 4 * 1024 * 1024
 #: Members of an image archive: 127 layers are the most that overlayfs stacks, an archive may hold many images.
 IMAGE_ARCHIVE_MEMBERS_MAX = 20_000
+
+# --- network ---------------------------------------------------------------------------------------------------------
+
+#: Pause before a table that nft refused is made anew.
+NFT_RETRY_SECONDS = 1.0
+#: How long changes are collected before a script is made: a rollout changes a Service several times in a row.
+PROXY_SETTLE_SECONDS = 0.01

@@ -1,0 +1,93 @@
+"""What this host allows containerd to do.
+
+Enters: nothing; reads /proc and /sys, tries a mount.
+Leaves: facts for containerd.config and clear errors for what is missing.
+Holds: nothing is left behind by the trial mount.
+Next: containerd.supervisor.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from edgekube.containerd.config import Version, parse_version
+
+_CAP_SYS_RESOURCE: Final = 24
+_CNI_BIN_DIRS: Final = (Path("/usr/lib/cni"), Path("/opt/cni/bin"), Path("/usr/libexec/cni"))
+
+
+class RuntimeUnavailable(Exception):
+    """No container runtime can be had on this host; the text says what to do about it."""
+
+
+def containerd_binary() -> str:
+    """The path of containerd. Raises RuntimeUnavailable when it or runc is not installed."""
+    search = "/usr/local/bin:/usr/local/sbin:/usr/bin:/usr/sbin:/bin:/sbin"
+    for name in ("containerd", "runc"):
+        if shutil.which(name) is None and shutil.which(name, path=search) is None:
+            raise RuntimeUnavailable(
+                f"{name} is not installed: apt-get install containerd runc, or name a running one with --containerd-address"
+            )
+    return shutil.which("containerd") or str(shutil.which("containerd", path=search))
+
+
+def containerd_version(binary: str) -> Version:
+    """(major, minor). Raises RuntimeUnavailable for a containerd that cannot be run or is older than 1.6."""
+    try:
+        banner = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=30, check=True).stdout
+        version = parse_version(banner)
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        raise RuntimeUnavailable(f"{binary} --version failed: {error}") from error
+    if version < (1, 6):
+        raise RuntimeUnavailable(f"{binary} is containerd {version[0]}.{version[1]}; edgekube needs 1.6 or newer (CRI v1)")
+    return version
+
+
+def may_lower_oom_score(status: str | None = None) -> bool:
+    """Whether CAP_SYS_RESOURCE is ours. Without it a container cannot be given a lower oom_score_adj than edgekube's own."""
+    text = Path("/proc/self/status").read_text() if status is None else status
+    for line in text.splitlines():
+        if line.startswith("CapEff:"):
+            return bool(int(line.split()[1], 16) >> _CAP_SYS_RESOURCE & 1)
+    return False
+
+
+def systemd_owns_cgroups() -> bool:
+    """Whether pods belong below systemd's slices: PID 1 is systemd and the hierarchy is the unified one."""
+    try:
+        init = Path("/proc/1/comm").read_text().strip()
+    except OSError:
+        return False
+    return init == "systemd" and Path("/sys/fs/cgroup/cgroup.controllers").exists()
+
+
+def cni_bin_dirs() -> tuple[Path, ...]:
+    """Where this distribution keeps the CNI plugins, best first; Debian's place when there are none yet."""
+    found = tuple(directory for directory in _CNI_BIN_DIRS if (directory / "host-local").exists())
+    return found or _CNI_BIN_DIRS[:1]
+
+
+def overlay_works(directory: Path) -> bool:
+    """Whether overlayfs can be stacked on the file system of ``directory`` (not on NFS, FAT, another overlay or old ZFS)."""
+    with tempfile.TemporaryDirectory(prefix="overlay-trial-", dir=directory) as scratch:
+        lower, upper, work, merged = (Path(scratch) / name for name in ("lower", "upper", "work", "merged"))
+        for path in (lower, upper, work, merged):
+            path.mkdir()
+        options = f"lowerdir={lower},upperdir={upper},workdir={work}"
+        mounted = subprocess.run(
+            ["mount", "-t", "overlay", "-o", options, "overlay", str(merged)], capture_output=True, check=False
+        )
+        if mounted.returncode != 0:
+            return False
+        try:
+            (merged / "probe").mkdir()
+            (merged / "probe").rmdir()
+        except OSError:
+            return False
+        finally:
+            subprocess.run(["umount", str(merged)], capture_output=True, check=True)
+        return True
