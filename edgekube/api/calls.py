@@ -9,9 +9,11 @@ Next: reconcile.execute.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from edgekube.api.errors import StatusError
 from edgekube.api.kinds import Kind
 from edgekube.api.objects import Object
 from edgekube.api.verbs import DEFAULT_DELETE, MERGE_PATCH, DeleteOptions
@@ -29,6 +31,10 @@ class Report:
     failure_message: str = ""
 
 
+#: What to do instead of the rest of the plan when a call has failed, e.g. say so in the owner's status.
+OnFailure: TypeAlias = Callable[[StatusError], "Sequence[Call]"]
+
+
 @dataclass(frozen=True, slots=True)
 class Create:
     kind: Kind
@@ -37,6 +43,7 @@ class Create:
     subresource: str = ""
     name: str = ""  # with subresource only
     report: Report | None = None
+    on_failure: OnFailure | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +72,7 @@ class Delete:
     name: str
     options: DeleteOptions = DEFAULT_DELETE
     report: Report | None = None
+    on_failure: OnFailure | None = None
 
 
 @dataclass(frozen=True, slots=True)

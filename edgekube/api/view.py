@@ -23,7 +23,7 @@ class View(Protocol):
         ...
 
     def owned_by(self, kind: Kind, owner_uid: str) -> Iterator[Object]:
-        """Objects of the kind with an owner reference of this uid (an index, not a scan)."""
+        """Objects of the kind with an owner reference of this uid (an index, not a scan); "" gives those without a controller."""
         ...
 
     def pods_on(self, node_name: str) -> Iterator[Object]:

@@ -57,6 +57,15 @@ async def execute(verbs: Verbs, calls: Sequence[Call], record: RecordEvent) -> O
     return outcome
 
 
+async def _after_failure(verbs: Verbs, call: Create | Delete, error: StatusError, record: RecordEvent, outcome: Outcome) -> None:
+    """The first failure decides what is done instead of the rest; a failure of that adds nothing."""
+    if outcome.failure is not None:
+        return
+    outcome.failure = error
+    for remedy in call.on_failure(error) if call.on_failure is not None else ():
+        await _one(verbs, remedy, record, outcome)
+
+
 def _runs(calls: Sequence[Call]) -> Iterator[list[Call]]:
     """Neighbouring creations, and neighbouring deletions, of one kind belong together; everything else stands alone."""
 
@@ -93,8 +102,8 @@ async def _create_all(verbs: Verbs, creations: list[Create], record: RecordEvent
         try:
             answer = await verbs.create(call.kind, call.namespace, call.object, subresource=call.subresource, name=call.name)
         except StatusError as error:
-            outcome.failure = outcome.failure or error
             _report_failure(call.report, name_of(call.object), error, record)
+            await _after_failure(verbs, call, error, record, outcome)
         else:
             outcome.wrote(call.kind, answer)
             _report_success(call.report, name_of(answer), record)
@@ -113,8 +122,8 @@ async def _delete_all(verbs: Verbs, deletions: list[Delete], record: RecordEvent
         except StatusError as error:
             if error.reason == "NotFound":
                 return
-            outcome.failure = outcome.failure or error
             _report_failure(call.report, call.name, error, record)
+            await _after_failure(verbs, call, error, record, outcome)
         else:
             outcome.deletions.append(call)
             _report_success(call.report, call.name, record)

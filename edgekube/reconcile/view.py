@@ -28,6 +28,7 @@ from edgekube.reconcile.follow import follow
 
 class _Owner(msgspec.Struct):
     uid: str = ""
+    controller: bool | None = None
 
 
 class _Metadata(msgspec.Struct):
@@ -66,7 +67,9 @@ class Entry:
         self.uid = metadata.uid
         self.revision = int(metadata.resourceVersion)
         self.deleting = metadata.deletionTimestamp is not None
-        self.owners = tuple(owner.uid for owner in metadata.ownerReferences or ())
+        owners = metadata.ownerReferences or ()
+        #: "" stands for "no controller": the index then finds what may be adopted.
+        self.owners = tuple(owner.uid for owner in owners) + (() if any(owner.controller for owner in owners) else ("",))
         self.node = node
         self.changed_at = changed_at
 
