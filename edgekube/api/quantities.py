@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 _GRAMMAR: Final = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?([eEinumkKMGTP]*)([+-]?[0-9]*)", re.ASCII)
-_WRONG_FORM: Final = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+WRONG_FORM: Final = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
 _WRONG_SUFFIX: Final = "unable to parse quantity's suffix"
 _WRONG_NUMBER: Final = "unable to parse numeric part of quantity"
 
@@ -41,17 +41,17 @@ class _Parsed(NamedTuple):
 def _parse_text(text: str) -> _Parsed:
     match = _GRAMMAR.fullmatch(text) if 0 < len(text) <= _TEXT_CHARACTERS_MAX else None
     if match is None:
-        raise ValueError(_WRONG_FORM)
+        raise ValueError(WRONG_FORM)
     sign, whole, fraction, letters, exponent = match.groups()
     if not whole and not fraction:
-        raise ValueError(_WRONG_FORM if fraction is None and not letters else _WRONG_NUMBER)
+        raise ValueError(WRONG_FORM if fraction is None and not letters else _WRONG_NUMBER)
     number = Decimal(f"{sign}{whole or '0'}.{fraction or '0'}")
     if letters in ("e", "E") and exponent:
         if len(exponent) > _EXPONENT_DIGITS_MAX or exponent in ("+", "-"):
             raise ValueError(_WRONG_SUFFIX)
         family, amount = "exponent", number.scaleb(int(exponent), _EXACT)
     elif exponent:
-        raise ValueError(_WRONG_SUFFIX if letters else _WRONG_FORM)
+        raise ValueError(_WRONG_SUFFIX if letters else WRONG_FORM)
     elif letters in _BINARY:
         family, amount = "binary", _EXACT.multiply(number, Decimal(1 << _BINARY[letters]))
     elif letters in _DECIMAL:
@@ -69,7 +69,7 @@ def _parsed(quantity: str | int | float | Decimal) -> _Parsed:
     if isinstance(quantity, str):
         return _parse_text(quantity)
     if isinstance(quantity, bool):
-        raise ValueError(_WRONG_FORM)
+        raise ValueError(WRONG_FORM)
     if isinstance(quantity, Decimal):
         return _Parsed(quantity, "decimal")
     return _parse_text(repr(quantity))
@@ -164,7 +164,7 @@ def canonical(text: str | int | float) -> str:
 
 def _number(value: float) -> int | float:
     if isinstance(value, bool):
-        raise ValueError(_WRONG_FORM)
+        raise ValueError(WRONG_FORM)
     return value
 
 
