@@ -206,3 +206,17 @@ IMAGE_ARCHIVE_MEMBERS_MAX = 20_000
 NFT_RETRY_SECONDS = 1.0
 #: How long changes are collected before a script is made: a rollout changes a Service several times in a row.
 PROXY_SETTLE_SECONDS = 0.01
+
+# --- client ----------------------------------------------------------------------------------------------------------
+
+#: One call, with all its attempts. client-go has none; an agent must notice a server that does not answer.
+CLIENT_REQUEST_SECONDS = 30.0
+CLIENT_ATTEMPTS_MAX = 4
+CLIENT_BACKOFF_SECONDS = 0.2
+CLIENT_RETRY_AFTER_SECONDS_MAX = 10.0
+#: client-go's page size: bounds what server and client hold of a list at once.
+CLIENT_LIST_PAGE_ITEMS = 500
+CLIENT_RESPONSE_BYTES_MAX = 128 * 1024 * 1024
+CLIENT_ERROR_BYTES_MAX = 256 * 1024
+#: An object twice over: an event is one object and a few bytes.
+CLIENT_WATCH_EVENT_BYTES_MAX = 2 * OBJECT_BYTES_MAX

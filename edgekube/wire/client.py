@@ -328,11 +328,12 @@ class HttpClient:
     ) -> AsyncIterator[ClientResponse]:
         """``async with client.request("GET", "/livez") as response``. OSError and ssl.SSLError when no connection comes up,
         Disconnected when it ends too early, ProtocolError. The caller bounds the time with a cancel scope."""
-        response = await self._request(method, target, headers or {}, body)
+        response = await self.send(method, target, headers or {}, body)
         async with response:
             yield response
 
-    async def _request(self, method: str, target: str, headers: Mapping[str, str], body: bytes | None) -> ClientResponse:
+    async def send(self, method: str, target: str, headers: Mapping[str, str], body: bytes | None) -> ClientResponse:
+        """As ``request``; the caller closes the response."""
         connection, reused = await self._connection()
         try:
             return await connection.request(method, target, headers, body)
@@ -353,7 +354,7 @@ class HttpClient:
         max_bytes: int,
     ) -> tuple[int, dict[str, str], bytes]:
         """A whole exchange: status, headers, body."""
-        response = await self._request(method, target, headers or {}, body)
+        response = await self.send(method, target, headers or {}, body)
         async with response:
             return response.status, response.headers, await response.read(max_bytes)
 
