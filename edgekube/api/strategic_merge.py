@@ -1,0 +1,229 @@
+"""Strategic merge patch: lists merge by the keys that the schema names, directives say the rest.
+
+Enters: a document and a patch, both ours to change, and the type of the document.
+Leaves: the document, changed in place.
+Holds: no directive is left in the result. ValueError, in upstream's words, on a patch that makes no sense.
+Source: apimachinery util/strategicpatch; kubernetes/community, sig-api-machinery/strategic-merge-patch.md and
+preserve-order-in-strategic-merge-patch.md.
+Next: api.patch.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from edgekube.api.objects import Object
+from edgekube.api.schemas import Node
+
+_PATCH: Final = "$patch"
+_RETAIN_KEYS: Final = "$retainKeys"
+_DELETE_FROM: Final = "$deleteFromPrimitiveList/"
+_ORDER: Final = "$setElementOrder/"
+
+_BAD_PRIMITIVE_LIST: Final = "invalid patch format of primitive list"
+_BAD_RETAIN_KEYS: Final = "invalid patch format of retainKeys"
+_BAD_ORDER: Final = "invalid patch format of setElementOrder list"
+
+
+def merged(original: Object, patch: Object, node: Node | None) -> Object:
+    """``original`` with ``patch`` applied; ``node`` is its type, None when it has none (open schemas merge as plain JSON)."""
+    if _PATCH in patch:
+        directive = patch.pop(_PATCH)
+        if directive == "replace":
+            return _without_directives(patch)
+        if directive == "delete":
+            return {}
+        if directive != "merge":
+            raise ValueError(f"unknown patch type: {directive} in map: {patch}")
+    _retain_keys(original, patch)
+    _merge_ordered_lists(original, patch, node)
+    for key, value in patch.items():
+        if key.startswith(_DELETE_FROM):
+            _delete_from_primitive_list(original, key.removeprefix(_DELETE_FROM), value)
+        elif value is None:
+            original.pop(key, None)
+        else:
+            original[key] = _merged_field(original.get(key), value, _site(node, key))
+    return original
+
+
+def _site(node: Node | None, key: str) -> Node | None:
+    """Where the type says how ``key`` merges."""
+    if node is None:
+        return None
+    node = node.resolved()
+    return (node.properties or {}).get(key) or node.additional
+
+
+def _merged_field(current: Any, value: Any, site: Node | None) -> Any:
+    if type(current) is not type(value):
+        return _cleaned(value)
+    strategies = site.patch_strategies if site is not None else ()
+    if type(value) is dict:
+        return _without_directives(value) if "replace" in strategies else merged(current, value, site)
+    if type(value) is list:
+        if site is not None and "merge" in strategies:
+            return _merged_list(current, value, site)
+        return _cleaned(value)
+    return value
+
+
+def _cleaned(value: Any) -> Any:
+    """A value that goes in as it is: without directives, and without nulls in objects, since there is nothing to delete."""
+    if type(value) is dict:
+        return {} if value.get(_PATCH) == "delete" else _without_directives(value)
+    if type(value) is list:
+        return [_cleaned(item) for item in value if not (type(item) is dict and _PATCH in item and item[_PATCH] != "merge")]
+    return value
+
+
+def _is_directive(key: str) -> bool:
+    return key in (_PATCH, _RETAIN_KEYS) or key.startswith((_DELETE_FROM, _ORDER))
+
+
+def _without_directives(patch: Object) -> Object:
+    return {key: _cleaned(value) for key, value in patch.items() if value is not None and not _is_directive(key)}
+
+
+# --- directives of maps --------------------------------------------------------------------------------------------------
+
+
+def _retain_keys(original: Object, patch: Object) -> None:
+    """``$retainKeys``: fields not in the list go, which is how one member of a union replaces another."""
+    if _RETAIN_KEYS not in patch:
+        return
+    keys = patch.pop(_RETAIN_KEYS)
+    if type(keys) is not list or not all(type(key) is str for key in keys):
+        raise ValueError(_BAD_RETAIN_KEYS)
+    retained = set(keys)
+    if any(value is not None and not _is_directive(key) and key not in retained for key, value in patch.items()):
+        raise ValueError(_BAD_RETAIN_KEYS)
+    for key in original.keys() - retained:
+        del original[key]
+
+
+def _delete_from_primitive_list(original: Object, key: str, values: Any) -> None:
+    if type(values) is not list:
+        raise ValueError(_BAD_PRIMITIVE_LIST)
+    current = original.get(key)
+    if type(current) is list:
+        original[key] = [item for item in current if item not in values]
+
+
+def _merge_ordered_lists(original: Object, patch: Object, node: Node | None) -> None:
+    """``$setElementOrder/x``: merge list x, then order it as the directive says; taken out of the patch once done."""
+    for directive in [key for key in patch if key.startswith(_ORDER)]:
+        order = patch.pop(directive)
+        key = directive.removeprefix(_ORDER)
+        site = _site(node, key)
+        merge_key = site.merge_key if site is not None else ""
+        current, changes = original.get(key), patch.pop(key, None)
+        if type(order) is not list or not isinstance(current, list | None) or not isinstance(changes, list | None):
+            raise ValueError(_BAD_ORDER)
+        _check_order(changes or [], order, merge_key)
+        before = list(current or [])
+        if current is not None and changes is not None and site is not None and "merge" in site.patch_strategies:
+            combined = _merged_list(current, changes, site)
+        elif changes is not None:
+            combined = _cleaned(changes)
+        elif current is not None:
+            combined = current
+        else:
+            continue
+        deletions = patch.pop(_DELETE_FROM + key, None)
+        if deletions is not None:
+            original[key] = combined
+            _delete_from_primitive_list(original, key, deletions)
+            combined = original[key]
+        original[key] = _in_order(combined, order, before, merge_key)
+
+
+# --- lists ---------------------------------------------------------------------------------------------------------------
+
+
+def _key_of(item: Any, merge_key: str) -> Any:
+    """What names a list's item: the value of its merge key, or the item itself in a list of scalars."""
+    if not merge_key:
+        if isinstance(item, dict | list):
+            raise ValueError("cannot merge lists without merge key for type map")
+        return item
+    if type(item) is not dict:
+        raise ValueError(f"expected a map with the merge key {merge_key}, but got {item!r}")
+    if merge_key not in item:
+        raise ValueError(f"map: {item} does not contain declared merge key: {merge_key}")
+    key = item[merge_key]
+    if isinstance(key, dict | list):
+        raise ValueError(f"merge key {merge_key} must be a scalar, but is {key!r}")
+    return key
+
+
+def _check_order(changes: list[Any], order: list[Any], merge_key: str) -> None:
+    """The patch's items must stand in the order that the directive gives, and be part of it."""
+    wanted = iter(_key_of(item, merge_key) for item in order)
+    for item in changes:
+        if type(item) is dict and _PATCH in item:
+            continue
+        key = _key_of(item, merge_key)
+        if order and key not in wanted:  # consumes the iterator up to the match
+            raise ValueError(f"The order in patch list:\n{changes}\n doesn't match $setElementOrder list:\n{order}\n")
+
+
+def _merged_list(current: list[Any], changes: list[Any], site: Node) -> list[Any]:
+    if any(type(item) is list for item in (*current, *changes)):
+        raise ValueError("lists of lists are not supported")
+    if not any(type(item) is dict for item in (*current, *changes)):
+        combined = list(dict.fromkeys([*current, *changes]))
+        return _in_order(combined, changes, current, "")
+    merge_key = site.merge_key
+    if not merge_key:
+        raise ValueError("cannot merge lists without merge key for type map")
+    ordinary: list[Object] = []
+    replace = False
+    for item in changes:
+        directive = item.get(_PATCH) if type(item) is dict else None
+        if directive is None:
+            ordinary.append(item)
+        elif directive == "delete":
+            gone = _key_of(item, merge_key)
+            current = [held for held in current if not (type(held) is dict and held.get(merge_key) == gone)]
+        elif directive == "replace":
+            replace = True
+        elif directive == "merge":
+            raise ValueError("merging lists cannot yet be specified in the patch")
+        else:
+            raise ValueError(f"unknown patch type: {directive} in map: {item}")
+    if replace:
+        return [_cleaned(item) for item in ordinary]
+    before = list(current)
+    combined = list(current)
+    for item in ordinary:
+        key = _key_of(item, merge_key)
+        place = next((i for i, held in enumerate(combined) if type(held) is dict and held.get(merge_key) == key), None)
+        if place is None:
+            combined.append(_cleaned(item))
+        else:
+            combined[place] = merged(combined[place], dict(item), site.items)
+    return _in_order(combined, ordinary, before, merge_key)
+
+
+def _in_order(items: list[Any], patch_order: list[Any], server_order: list[Any], merge_key: str) -> list[Any]:
+    """The patch's items in the patch's order; the server's own are put between them where the server had them."""
+    wanted = {_key_of(item, merge_key): i for i, item in reversed(list(enumerate(patch_order)))}
+    held = {_key_of(item, merge_key): i for i, item in reversed(list(enumerate(server_order)))}
+    ours = sorted(
+        (item for item in items if _key_of(item, merge_key) in wanted), key=lambda item: wanted[_key_of(item, merge_key)]
+    )
+    theirs = [item for item in items if _key_of(item, merge_key) not in wanted]
+    theirs.sort(key=lambda item: held.get(_key_of(item, merge_key), len(held)))
+    result: list[Any] = []
+    waiting = 0
+    for item in ours:
+        place = held.get(_key_of(item, merge_key))
+        while waiting < len(theirs) and place is not None:
+            their_place = held.get(_key_of(theirs[waiting], merge_key))
+            if their_place is None or their_place >= place:
+                break
+            result.append(theirs[waiting])
+            waiting += 1
+        result.append(item)
+    return result + theirs[waiting:]
