@@ -21,7 +21,7 @@ from typing import Final
 
 from edgekube import limits
 from edgekube.store import schema
-from edgekube.store.protocol import StoreRefused
+from edgekube.store.protocol import StoreRefused, StoreUnavailable
 from edgekube.store.values import unpack
 
 log = logging.getLogger("edgekube.store")
@@ -50,20 +50,27 @@ class Database:
 
 
 def open_database(path: Path) -> Database:
-    """StoreRefused with a message for the operator; OSError when the directory itself cannot be used."""
+    """StoreRefused or StoreUnavailable with a message for the operator; OSError when the directory itself cannot be used."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock_descriptor = _lock(path)
     try:
-        if not path.exists():
-            _create(path)
-        _check_header(path)
         try:
+            if not path.exists():
+                _create(path)
+            _check_header(path)
             return _open(path, lock_descriptor)
         except sqlite3.DatabaseError as error:
-            raise StoreRefused(f"{path} cannot be read as a database ({error}): {_RECOVER}") from error
+            if _is_damage(error):
+                raise StoreRefused(f"{path} cannot be read as a database ({error}): {_RECOVER}") from error
+            raise StoreUnavailable(f"{path} could not be opened ({error}): is the disk full, read-only or failing?") from error
     except BaseException:
         os.close(lock_descriptor)
         raise
+
+
+def _is_damage(error: sqlite3.DatabaseError) -> bool:
+    """SQLite read the file and it makes no sense; anything else (I/O error, full) is the disk's fault, and may pass."""
+    return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
 
 
 def _lock(path: Path) -> int:
@@ -180,9 +187,9 @@ def _open(path: Path, lock_descriptor: int) -> Database:
 
 def _counter(path: Path, connection: sqlite3.Connection) -> tuple[int, int | None]:
     row = connection.execute("SELECT reserved_revision, clean_revision FROM counter").fetchone()
-    if row is None:
+    if row is None or not isinstance(row[0], int) or not isinstance(row[1], int | None):
         raise StoreRefused(f"{path} has lost its revision counter: {_RECOVER}")
-    return int(row[0]), None if row[1] is None else int(row[1])
+    return row[0], row[1]
 
 
 def check(path: Path, connection: sqlite3.Connection) -> None:
