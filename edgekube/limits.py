@@ -132,6 +132,8 @@ WATCH_RETRY_FIRST_SECONDS = 0.1
 WATCH_RETRY_LAST_SECONDS = 10.0
 #: Creations or deletions of one plan that are in flight at once (upstream's slow start doubles up to the whole burst).
 CALLS_IN_FLIGHT_MAX = 32
+#: Pods being bound at once: enough for group commit to gather twenty pods of one rollout.
+BINDINGS_IN_FLIGHT_MAX = 64
 #: Events waiting to be written; more are dropped, for an Event must never hold up the work that it tells of.
 EVENTS_WAITING_MAX = 1000
 #: Series remembered, to count repeats (upstream's event correlator keeps 4096).
@@ -220,3 +222,34 @@ CLIENT_RESPONSE_BYTES_MAX = 128 * 1024 * 1024
 CLIENT_ERROR_BYTES_MAX = 256 * 1024
 #: An object twice over: an event is one object and a few bytes.
 CLIENT_WATCH_EVENT_BYTES_MAX = 2 * OBJECT_BYTES_MAX
+#: Largest UDP reply: below what fits one Ethernet frame, so that nothing is fragmented (DNS flag day 2020).
+DNS_UDP_BYTES_MAX = 1232
+#: Replies remembered, about 300 bytes each.
+DNS_CACHE_ENTRIES_MAX = 2000
+#: Longest that a forwarded reply is remembered, whatever its TTL says (CoreDNS' default).
+DNS_CACHE_SECONDS_MAX = 30
+#: Questions to the host's resolvers under way; each holds a socket.
+DNS_FORWARDS_MAX = 256
+#: How long one resolver is waited for, and how long a silent one is left alone.
+DNS_FORWARD_SECONDS = 2.0
+DNS_SILENT_SECONDS = 5.0
+#: Questions that wait for a forwarder, each in a task of its own; beyond that packets are dropped, as UDP allows.
+DNS_TASKS_MAX = 512
+DNS_TCP_CONNECTIONS_MAX = 128
+DNS_TCP_IDLE_SECONDS = 10.0
+
+# --- server ----------------------------------------------------------------------------------------------------------
+
+#: Requests that only read and run at once; kube-apiserver's --max-requests-inflight.
+REQUESTS_READING_MAX = 400
+#: Requests that write and run at once; kube-apiserver's --max-mutating-requests-inflight.
+REQUESTS_WRITING_MAX = 200
+#: Watches open at once: a thousand nodes with eight each, and some people.
+WATCHES_MAX = 10_000
+#: A body up to this size is compressed in the event loop (about 5 ms); larger ones go to a thread.
+GZIP_INLINE_BYTES_MAX = 512 * 1024
+#: Shortest and longest life of a watch whose client names none (upstream: 30 to 60 minutes).
+WATCH_SECONDS_MIN = 1800
+WATCH_SECONDS_MAX = 3600
+#: Connecting to a node's agent for logs, exec and the like.
+AGENT_CONNECT_SECONDS = 10

@@ -64,14 +64,17 @@ async def follow(verbs: Verbs, kind: Kind, sink: Sink, selection: ListOptions = 
             if not listed:
                 await _list(verbs, kind, namespace, sink, selection, limits.VIEW_PAGE_ITEMS if paged else 0)
                 listed = True
+            quiet = True
             async with verbs.watch(kind, namespace, replace(selection, revision=str(sink.resume_from()))) as events:
                 async for event in events:
+                    quiet = False
                     pause = limits.WATCH_RETRY_FIRST_SECONDS
                     if event.type == BOOKMARK:
                         sink.progressed(int(_bookmark.decode(event.raw).metadata.resourceVersion))
                     else:
                         sink.apply(event)
-            continue
+            if not quiet:
+                continue  # a stream that brought something may end: that is how servers bound them
         except StatusError as error:
             if error.code == 410:
                 # The history moved on below us: start from a list, in one piece if it moved on between pages.
