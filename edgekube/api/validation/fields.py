@@ -1,0 +1,239 @@
+"""Reading fields and the checks that many fields share.
+
+Enters: decoded objects whose types the strict decoder has checked; parts may be missing or null.
+Leaves: parts that can be walked without asking, and causes appended to ``out``.
+Holds: nothing here raises on a missing part; a null reads as missing, as in Go.
+Source: apimachinery api/validation, util/validation; core/validation (ValidateNonnegativeField and its like).
+Next: every file of this package.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Collection
+from typing import Any, Final, TypeAlias
+
+from edgekube.api import names
+from edgekube.api.errors import Cause
+from edgekube.api.objects import Object
+from edgekube.api.validation import causes
+
+Out: TypeAlias = list[Cause]
+
+_NOTHING: Final[Object] = {}
+_NO_ITEMS: Final[list[Any]] = []
+
+PROTOCOLS: Final = ("SCTP", "TCP", "UDP")
+TRUE_FALSE_UNKNOWN: Final = ("False", "True", "Unknown")
+
+
+def part(obj: Object, key: str) -> Object:
+    """The object under ``key``; an empty one (not to be written to) when it is missing."""
+    return obj.get(key) or _NOTHING
+
+
+def items(obj: Object, key: str) -> list[Object]:
+    """The objects of a list field, with null ones read as empty."""
+    value = obj.get(key)
+    return [item or _NOTHING for item in value] if value else _NO_ITEMS
+
+
+def texts(obj: Object, key: str) -> list[str]:
+    """The strings of a list field, with null ones read as empty."""
+    value = obj.get(key)
+    return [item or "" for item in value] if value else _NO_ITEMS
+
+
+def text(obj: Object, key: str) -> str:
+    value = obj.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def number(obj: Object, key: str) -> int:
+    value = obj.get(key)
+    return value if isinstance(value, int) else 0
+
+
+def check(out: Out, messages: list[str], field: str, value: Any) -> None:
+    """One cause per message of a name check."""
+    for message in messages:
+        out.append(causes.invalid(field, value, message))
+
+
+def check_names(out: Out, check_name: Callable[[str], list[str]], obj: Object, key: str, field: str) -> None:
+    """The string under ``key`` is there and passes ``check_name``."""
+    value = text(obj, key)
+    if not value:
+        out.append(causes.required(f"{field}.{key}"))
+    else:
+        check(out, check_name(value), f"{field}.{key}", value)
+
+
+def check_present(out: Out, obj: Object, key: str, field: str, detail: str = "") -> bool:
+    """The field is there and not empty."""
+    if obj.get(key) in (None, "", [], {}):
+        out.append(causes.required(f"{field}.{key}" if field else key, detail))
+        return False
+    return True
+
+
+def check_nonnegative(out: Out, obj: Object, key: str, field: str) -> None:
+    value = obj.get(key)
+    if isinstance(value, int) and value < 0:
+        out.append(causes.invalid(f"{field}.{key}" if field else key, value, causes.NEGATIVE))
+
+
+def check_one_of(out: Out, obj: Object, key: str, field: str, supported: Collection[str], *, needed: bool = True) -> None:
+    """An enumeration. Empty is "Required value" when ``needed``, else good."""
+    value = obj.get(key)
+    path = f"{field}.{key}" if field else key
+    if value is None or value == "":
+        if needed:
+            out.append(causes.required(path))
+    elif value not in supported:
+        out.append(causes.not_supported(path, value, supported))
+
+
+def check_immutable(out: Out, new: Any, old: Any, field: str) -> None:
+    if not same(new, old):
+        out.append(causes.invalid(field, new, causes.IMMUTABLE))
+
+
+def same(new: Any, old: Any) -> bool:
+    """Semantic equality: what is unset equals what is empty (apimachinery api/equality)."""
+    if new is old or new == old:
+        return True
+    if isinstance(new, dict) and isinstance(old, dict):
+        return all(same(new.get(key), old.get(key)) for key in new.keys() | old.keys())
+    if isinstance(new, list) and isinstance(old, list):
+        return len(new) == len(old) and all(same(one, other) for one, other in zip(new, old, strict=True))
+    return not new and not old
+
+
+# --- numbers and names of the network ------------------------------------------------------------------------------
+
+
+def check_port(out: Out, value: Any, field: str) -> None:
+    """A port number or, as IntOrString allows, the name of one."""
+    if isinstance(value, str):
+        check(out, names.port_name(value), field, value)
+    else:
+        check(out, names.port_number(value or 0), field, value or 0)
+
+
+def parse_ip(value: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        address = ipaddress.ip_address(value)
+    except ValueError:
+        return None
+    return None if "%" in value else address
+
+
+def parse_cidr(value: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    if "/" not in value or "%" in value:
+        return None
+    try:
+        return ipaddress.ip_network(value, strict=False)
+    except ValueError:
+        return None
+
+
+def check_ip(out: Out, value: str, field: str) -> bool:
+    if parse_ip(value) is None:
+        out.append(causes.invalid(field, value, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"))
+        return False
+    return True
+
+
+def check_cidr(out: Out, value: str, field: str) -> bool:
+    if parse_cidr(value) is None:
+        out.append(causes.invalid(field, value, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"))
+        return False
+    return True
+
+
+def check_not_special_ip(out: Out, value: str, field: str) -> None:
+    """Addresses that mean nothing beyond one node: unspecified, loopback, link-local."""
+    address = parse_ip(value)
+    if address is None:
+        out.append(causes.invalid(field, value, "must be a valid IP address"))
+        return
+    if address.is_unspecified:
+        out.append(causes.invalid(field, value, f"may not be unspecified ({value})"))
+    if address.is_loopback:
+        out.append(causes.invalid(field, value, "may not be in the loopback range (127.0.0.0/8, ::1/128)"))
+    if address.is_link_local:
+        out.append(causes.invalid(field, value, "may not be in the link-local range (169.254.0.0/16, fe80::/10)"))
+    if address in _LINK_LOCAL_MULTICAST[address.version]:
+        out.append(causes.invalid(field, value, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"))
+
+
+_LINK_LOCAL_MULTICAST: Final[dict[int, Any]] = {
+    4: ipaddress.ip_network("224.0.0.0/24"),
+    6: ipaddress.ip_network("ff02::/16"),
+}
+
+
+# --- counts that may be percentages ---------------------------------------------------------------------------------
+
+
+def check_int_or_percent(out: Out, value: Any, field: str) -> None:
+    if isinstance(value, str):
+        check(out, names.percent(value), field, value)
+    elif isinstance(value, int) and value < 0:
+        out.append(causes.invalid(field, value, causes.NEGATIVE))
+
+
+def check_percent_at_most_100(out: Out, value: Any, field: str) -> None:
+    if isinstance(value, str) and not names.percent(value) and int(value[:-1]) > 100:
+        out.append(causes.invalid(field, value, "must not be greater than 100%"))
+
+
+def amount_of(value: Any) -> int:
+    """The number of an IntOrString: ``25%`` gives 25, text that is no percentage 0."""
+    if isinstance(value, str):
+        return 0 if names.percent(value) else int(value[:-1])
+    return value or 0
+
+
+# --- paths on a file system -----------------------------------------------------------------------------------------
+
+
+def check_no_backsteps(out: Out, value: str, field: str) -> None:
+    if ".." in value.split("/"):
+        out.append(causes.invalid(field, value, "must not contain '..'"))
+
+
+def check_descending_path(out: Out, value: str, field: str) -> None:
+    """Relative, and never above where it starts."""
+    if value.startswith("/"):
+        out.append(causes.invalid(field, value, "must be a relative path"))
+    check_no_backsteps(out, value, field)
+
+
+def check_local_path(out: Out, value: str, field: str) -> None:
+    """As a descending path, and not starting with two dots, which volumes keep for themselves (``..data``)."""
+    check_descending_path(out, value, field)
+    if value.startswith("..") and not value.startswith("../") and value != "..":
+        out.append(causes.invalid(field, value, "must not start with '..'"))
+
+
+def check_file_mode(out: Out, obj: Object, key: str, field: str) -> None:
+    mode = obj.get(key)
+    if isinstance(mode, int) and not 0 <= mode <= 0o777:
+        out.append(causes.invalid(f"{field}.{key}", mode, "must be a number between 0 and 0777 (octal), both inclusive"))
+
+
+def check_domain_prefixed_path(out: Out, value: str, field: str) -> None:
+    """``example.com/foo``: names of controllers."""
+    if not value:
+        out.append(causes.required(field))
+        return
+    domain, slash, rest = value.partition("/")
+    if not slash or not domain or not rest:
+        out.append(causes.invalid(field, value, 'must be a domain-prefixed path (such as "acme.io/foo")'))
+        return
+    for message in names.dns1123_subdomain(domain):
+        out.append(causes.invalid(field, domain, message))
+    if any(not (c.isascii() and (c.isalnum() or c in "-._~!$&'()*+,;=:@/%")) for c in rest):
+        out.append(causes.invalid(field, rest, "Invalid path (regex used for validation is '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')"))
