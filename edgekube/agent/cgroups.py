@@ -81,10 +81,10 @@ class Cgroups:
         _write(folder / "cpu.max", f"{quota} {resources.cpu_period_us}")
         _write(folder / "memory.max", str(resources.memory_limit_bytes) if resources.memory_limit_bytes else "max")
 
-    def remove(self, path: str) -> None:
-        """All of it; processes left in it are killed first (nothing of a finished pod may linger)."""
+    def remove(self, path: str, *, kill: bool = True) -> None:
+        """All of it; processes left in it are killed first (nothing of a finished pod may linger). OSError when it stays."""
         for base in self._roots():
-            _remove_tree(base / path.lstrip("/"))
+            _remove_tree(base / path.lstrip("/"), kill=kill)
 
     def pods(self) -> dict[str, str]:
         """uid -> path, of every pod cgroup there is."""
@@ -121,7 +121,7 @@ def _write(path: Path, text: str) -> None:
         path.write_text(text)
 
 
-def _remove_tree(folder: Path) -> None:
+def _remove_tree(folder: Path, *, kill: bool) -> None:
     if not folder.is_dir():
         return
     for parent, _, _ in os.walk(folder, topdown=False):
@@ -131,9 +131,9 @@ def _remove_tree(folder: Path) -> None:
             except FileNotFoundError:
                 break
             except OSError:
-                _kill_processes(Path(parent))
-                if attempt == 4:
+                if attempt == 4 or not kill:
                     raise
+                _kill_processes(Path(parent))
                 time.sleep(0.02)
             else:
                 break

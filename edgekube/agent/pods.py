@@ -1,0 +1,189 @@
+"""Every pod of this node has a worker: from the API, from containerd, or from disk.
+
+Enters: the API's pods with spec.nodeName of this node; at start what containerd still runs.
+Leaves: one PodWorker per uid, told of each change.
+Holds: what the API does not know is taken down, but only once the API has spoken. While it is silent, the pods on disk run on.
+Next: agent.worker.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+
+import orjson
+import trio
+
+from edgekube.agent.context import NodeContext
+from edgekube.agent.names import POD_NAME, POD_NAMESPACE, PodPaths
+from edgekube.agent.volumes.setup import remove_pod_directory
+from edgekube.agent.worker import PodWorker
+from edgekube.api.objects import Object, uid_of
+from edgekube.api.verbs import DELETED, WatchEvent
+
+log = logging.getLogger("edgekube.agent")
+
+#: How long a start waits for the API before it goes by the pods on disk.
+API_WAIT_SECONDS = 5.0
+
+
+class Pods:
+    """A Sink for this node's pods."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+        self._node: NodeContext | None = None
+        self._workers: dict[str, PodWorker] = {}
+        self._listed: set[str] = set()
+        self._revision = 0
+        self.synced = trio.Event()
+
+    def attach(self, node: NodeContext) -> None:
+        self._node = node
+
+    @property
+    def node(self) -> NodeContext:
+        assert self._node is not None, "attach comes first"
+        return self._node
+
+    # --- look-ups -----------------------------------------------------------------------------------------------------
+
+    def workers(self) -> Iterator[PodWorker]:
+        return iter(list(self._workers.values()))
+
+    def named(self, namespace: str, name: str) -> PodWorker | None:
+        """The newest pod of the name (a namesake may still be on its way out)."""
+        found = [worker for worker in self._workers.values() if (worker.namespace, worker.name) == (namespace, name)]
+        return next((worker for worker in reversed(found) if not worker.memory.gone), found[-1] if found else None)
+
+    def poke(self, uid: str) -> None:
+        worker = self._workers.get(uid)
+        if worker is not None:
+            worker.poke()
+
+    def references_changed(self, uid: str) -> None:
+        worker = self._workers.get(uid)
+        if worker is not None:
+            worker.references_changed()
+
+    # --- from the API -------------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        self._listed = set()
+
+    def add(self, items: Sequence[bytes]) -> None:
+        for item in items:
+            self._listed.add(self._upsert(bytes(item)))
+
+    def finish(self, revision: int) -> None:
+        self._revision = revision
+        for uid, worker in self._workers.items():
+            if uid not in self._listed:
+                worker.removed()
+        self.synced.set()
+
+    def apply(self, event: WatchEvent) -> None:
+        raw = bytes(event.raw)
+        pod: Object = orjson.loads(raw)
+        self._revision = int(pod["metadata"]["resourceVersion"])
+        uid = uid_of(pod)
+        if event.type == DELETED:
+            worker = self._workers.get(uid)
+            if worker is not None:
+                worker.removed()
+        else:
+            self._upsert(raw)
+
+    def progressed(self, revision: int) -> None:
+        self._revision = revision
+
+    def resume_from(self) -> int:
+        return self._revision
+
+    def _upsert(self, raw: bytes) -> str:
+        pod: Object = orjson.loads(raw)
+        uid = uid_of(pod)
+        worker = self._workers.get(uid)
+        if worker is None:
+            self._begin(PodWorker(self.node, pod))
+        else:
+            worker.update(raw)
+        return uid
+
+    def _begin(self, worker: PodWorker) -> None:
+        self._workers[worker.uid] = worker
+        self._nursery.start_soon(self._run, worker)
+
+    async def _run(self, worker: PodWorker) -> None:
+        try:
+            await worker.run()
+        finally:
+            if self._workers.get(worker.uid) is worker:
+                del self._workers[worker.uid]
+
+    # --- from here ----------------------------------------------------------------------------------------------------
+
+    async def adopt(self) -> None:
+        """Once, at start: wait for the API, go by the disk while it is silent, and take down what nobody wants."""
+        with trio.move_on_after(API_WAIT_SECONDS):
+            await self.synced.wait()
+        if not self.synced.is_set():
+            self._from_disk()
+            await self.synced.wait()
+        for uid in self.node.observer.pods():
+            if uid not in self._workers:
+                orphan = self._orphan(uid)
+                if orphan is not None:
+                    log.info("taking down a pod that the API does not have uid=%s", uid)
+                    self._begin(PodWorker(self.node, orphan, gone=True))
+        await trio.to_thread.run_sync(self._clean_leftovers, set(self._workers))
+
+    def _from_disk(self) -> None:
+        for checkpoint in (self.node.settings.agent_dir / "pods").glob("*/pod.json"):
+            try:
+                pod: Object = orjson.loads(checkpoint.read_bytes())
+            except (OSError, ValueError):
+                log.warning("checkpoint is not readable path=%s", checkpoint)
+                continue
+            if uid_of(pod) == checkpoint.parent.name and uid_of(pod) not in self._workers:
+                log.info("the API is silent, going by the checkpoint uid=%s", uid_of(pod))
+                self._begin(PodWorker(self.node, pod))
+
+    def _orphan(self, uid: str) -> Object | None:
+        """A pod made up from what containerd remembers, good enough to be taken down."""
+        observed = self.node.observer.of(uid)
+        if observed.sandboxes:
+            row = observed.sandboxes[0].sandbox
+            namespace, name = row.namespace, row.name
+        elif observed.containers:
+            labels = observed.containers[0].status.labels
+            namespace, name = labels.get(POD_NAMESPACE, ""), labels.get(POD_NAME, "")
+        else:
+            return None
+        return {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name, "namespace": namespace, "uid": uid},
+            "spec": {"containers": []},
+        }
+
+    def _clean_leftovers(self, known: set[str]) -> None:
+        """Directories and cgroups of pods that neither the API nor containerd has."""
+        settings = self.node.settings
+        pods = settings.agent_dir / "pods"
+        for folder in pods.iterdir() if pods.is_dir() else ():
+            if folder.name not in known:
+                log.info("removing what a pod left uid=%s", folder.name)
+                remove_pod_directory(PodPaths(settings.agent_dir, settings.pod_logs_dir, "", "", folder.name))
+        logs = settings.pod_logs_dir
+        for folder in logs.iterdir() if logs.is_dir() else ():
+            namespace, _, rest = folder.name.partition("_")
+            name, _, uid = rest.rpartition("_")
+            if uid and uid not in known:
+                remove_pod_directory(PodPaths(settings.agent_dir, logs, namespace, name, uid))
+        for uid, path in self.node.cgroups.pods().items():
+            if uid not in known:
+                try:
+                    self.node.cgroups.remove(path, kill=False)
+                except OSError as error:
+                    log.warning("cgroup stays path=%s error=%s", path, error)

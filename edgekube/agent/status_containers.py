@@ -1,0 +1,145 @@
+"""One container's status: its state now, the one before, restarts, readiness.
+
+Enters: as agent.status, and the container.
+Leaves: a ContainerStatus as the API shows it.
+Holds: pure. OOMKilled is believed only of a container that has ended.
+Next: agent.status.
+"""
+
+from __future__ import annotations
+
+from edgekube.agent.names import full_name
+from edgekube.agent.outcome import runs_again
+from edgekube.agent.podspec import is_sidecar, spec_of
+from edgekube.agent.restart import duration_text
+from edgekube.agent.state import PodMemory, PodObserved
+from edgekube.api import times
+from edgekube.api.objects import Object, is_deleting
+from edgekube.containerd.model import ContainerStatus
+
+
+def terminated(status: ContainerStatus, memory: PodMemory) -> Object:
+    reason = status.reason or ("Completed" if status.exit_code == 0 else "Error")
+    state: Object = {
+        "exitCode": status.exit_code,
+        "reason": reason,
+        "startedAt": times.rfc3339(status.started_at_ns / 1e9) if status.started_at_ns > 0 else None,
+        "finishedAt": times.rfc3339(status.finished_at_ns / 1e9) if status.finished_at_ns > 0 else None,
+        "containerID": f"containerd://{status.id}",
+    }
+    message = memory.messages.get(status.id) or status.message
+    if message:
+        state["message"] = message
+    return state
+
+
+def crash_loop_message(pod: Object, name: str, delay_seconds: float) -> str:
+    return f"back-off {duration_text(delay_seconds)} restarting failed container={name} pod={full_name(pod)}"
+
+
+def _waiting(reason: str, message: str = "") -> Object:
+    return {"waiting": {"reason": reason, **({"message": message} if message else {})}}
+
+
+def _previous(name: str, current: ContainerStatus | None, observed: PodObserved, memory: PodMemory) -> ContainerStatus | None:
+    """The newest ended container of the name that is not the current one."""
+    ended = [item.status for item in observed.named(name) if item.status.state == "EXITED"]
+    if name in memory.exited:
+        ended.append(memory.exited[name])
+    ended = [status for status in ended if current is None or (status.id != current.id and status.attempt < current.attempt)]
+    return max(ended, key=lambda status: status.attempt, default=None)
+
+
+def container_status(
+    pod: Object,
+    container: Object,
+    observed: PodObserved,
+    memory: PodMemory,
+    now: float,
+    *,
+    init: bool,
+    initialized: bool,
+) -> Object:
+    name = container["name"]
+    sidecar = init and is_sidecar(container)
+    found = observed.latest(name)
+    current = found.status if found else None
+    remembered = memory.exited.get(name)
+    if current is None or (remembered and remembered.attempt > current.attempt):
+        current = remembered or current
+    before = _before(pod, name)
+    last_state: Object = {}
+    started = False
+    ready = False
+    waiting = memory.waiting.get(name)
+    ends = is_deleting(pod) or memory.gone or memory.failure is not None or memory.terminal
+
+    if current is not None and current.state == "RUNNING":
+        state: Object = {"running": {"startedAt": times.rfc3339(current.started_at_ns / 1e9)}}
+        started = current.id in memory.probes.started
+        ready = started and current.id in memory.probes.ready if not init or sidecar else False
+    elif waiting is not None and not ends:
+        state = _waiting(*waiting.shown(now))
+        if current is not None and current.state == "EXITED":
+            last_state = {"terminated": terminated(current, memory)}
+    elif current is not None and current.state == "EXITED":
+        delay_seconds = memory.backoff.remaining_seconds(name, current.finished_at_ns / 1e9, now)
+        if delay_seconds > 0 and not ends and runs_again(pod, container, current.exit_code, init=init):
+            state = _waiting("CrashLoopBackOff", crash_loop_message(pod, name, memory.backoff.delay_seconds(name)))
+            last_state = {"terminated": terminated(current, memory)}
+        else:
+            state = {"terminated": terminated(current, memory)}
+            ready = init and not sidecar and current.exit_code == 0
+    else:
+        has_inits = bool(spec_of(pod).get("initContainers"))
+        state = _waiting("PodInitializing" if has_inits and not initialized else "ContainerCreating")
+        current = None if current is not None and current.state != "CREATED" else current
+
+    if not last_state:
+        previous = _previous(name, current, observed, memory)
+        if previous is not None:
+            last_state = {"terminated": terminated(previous, memory)}
+        elif current is not None and before.get("lastState") and before.get("restartCount") == current.attempt:
+            last_state = before["lastState"]
+    restarts = max(current.attempt if current else 0, memory.restarts.get(name, 0))
+    status: Object = {
+        "name": name,
+        "state": state,
+        "lastState": last_state,
+        "ready": ready,
+        "started": started,
+        "restartCount": restarts,
+        "image": (current.image if current else "") or container.get("image") or "",
+        "imageID": current.image_ref if current else "",
+    }
+    if current is not None:
+        status["containerID"] = f"containerd://{current.id}"
+    elif before.get("containerID"):
+        status["containerID"] = before["containerID"]
+    resources = container.get("resources")
+    if current is not None and current.state == "RUNNING" and not init:
+        status["resources"] = resources or {}
+        if resources and resources.get("requests"):
+            status["allocatedResources"] = resources["requests"]
+    mounts = container.get("volumeMounts")
+    if mounts:
+        status["volumeMounts"] = [_mount_status(mount) for mount in mounts]
+    return status
+
+
+def _mount_status(mount: Object) -> Object:
+    shown: Object = {"name": mount["name"], "mountPath": mount["mountPath"]}
+    if mount.get("readOnly"):
+        shown["readOnly"] = True
+        shown["recursiveReadOnly"] = "Disabled"
+    return shown
+
+
+def _before(pod: Object, name: str) -> Object:
+    status = pod.get("status") or {}
+    for part in ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"):
+        for item in status.get(part) or []:
+            if item.get("name") == name:
+                found: Object = item
+                return found
+    return {}
