@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import orjson
+
 from edgekube import limits
 from edgekube.store import schema
 from edgekube.store.protocol import StoreRefused, StoreUnavailable
@@ -207,8 +209,8 @@ def check(path: Path, connection: sqlite3.Connection) -> None:
         raise StoreRefused(f"{path} is damaged ({orphans} objects have no resource): {_RECOVER}")
     for row_id, value in connection.execute("SELECT id, value FROM objects"):
         try:
-            whole = unpack(value)[:1] == b"{"
-        except (zlib.error, IndexError, TypeError):
+            whole = isinstance(orjson.loads(unpack(value)), dict)
+        except (zlib.error, IndexError, TypeError, ValueError):
             whole = False
         if not whole:
             raise StoreRefused(f"{path} is damaged (the value of row {row_id} is not whole): {_RECOVER}")
