@@ -16,6 +16,8 @@ from typing import Final
 
 from edgekube.containerd.config import Version, parse_version
 
+#: Where binaries are looked for besides PATH, which a service may have very short.
+SEARCH_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _CAP_SYS_RESOURCE: Final = 24
 _CNI_BIN_DIRS: Final = (Path("/usr/lib/cni"), Path("/opt/cni/bin"), Path("/usr/libexec/cni"))
 
@@ -26,13 +28,13 @@ class RuntimeUnavailable(Exception):
 
 def containerd_binary() -> str:
     """The path of containerd. Raises RuntimeUnavailable when it or runc is not installed."""
-    search = "/usr/local/bin:/usr/local/sbin:/usr/bin:/usr/sbin:/bin:/sbin"
-    for name in ("containerd", "runc"):
-        if shutil.which(name) is None and shutil.which(name, path=search) is None:
+    found = {name: shutil.which(name) or shutil.which(name, path=SEARCH_PATH) for name in ("containerd", "runc")}
+    for name, path in found.items():
+        if path is None:
             raise RuntimeUnavailable(
                 f"{name} is not installed: apt-get install containerd runc, or name a running one with --containerd-address"
             )
-    return shutil.which("containerd") or str(shutil.which("containerd", path=search))
+    return str(found["containerd"])
 
 
 def containerd_version(binary: str) -> Version:

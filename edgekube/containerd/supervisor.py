@@ -150,7 +150,12 @@ class Supervisor:
         else:
             running = self._spawn(binary, text, digest)
         self._running = running
-        await self._become_ready(running)
+        try:
+            await self._become_ready(running)
+        except (RuntimeUnavailable, RuntimeFailure):
+            # It runs and is of no use: the next attempt begins afresh. Containers do not need it meanwhile.
+            await self._end(running)
+            raise
 
     def _spawn(self, binary: str, text: str, digest: str) -> _Running:
         self.config_file.write_text(text)
@@ -190,7 +195,12 @@ class Supervisor:
     async def _become_ready(self, running: _Running) -> None:
         async with connect(self.instance.address) as runtime:
             with trio.move_on_after(_START_SECONDS):
-                await wait_until_initialized(runtime, lambda: self._alive(running))
+                try:
+                    await wait_until_initialized(runtime, lambda: self._alive(running))
+                except CriMissing as missing:
+                    raise RuntimeUnavailable(
+                        f"containerd started without its CRI plugin ({missing}):\n{self._last_words()}"
+                    ) from None
                 await pause_image.ensure(runtime)
                 await _wait_until_runtime_ready(runtime, lambda: self._alive(running))
                 return
@@ -252,6 +262,10 @@ async def _wait_for_exit(running: _Running) -> None:
         os.close(descriptor)
 
 
+class CriMissing(RuntimeUnavailable):
+    """Somebody answers, but not to the CRI v1."""
+
+
 def _no_check() -> None:
     return None
 
@@ -265,9 +279,7 @@ async def wait_until_initialized(runtime: CriRuntime, check: Callable[[], None] 
             return
         except RuntimeFailure as failure:
             if failure.code == "UNIMPLEMENTED":
-                raise RuntimeUnavailable(
-                    f"the containerd on {runtime.rpc.address} has its CRI plugin disabled or older than v1: {failure.message}"
-                ) from None
+                raise CriMissing(failure.message) from None
         await trio.sleep(0.02)
 
 
@@ -294,10 +306,14 @@ def rotate_log(path: Path, bytes_max: int) -> None:
         return
     previous = path.with_name(path.name + ".1")
     scratch = path.with_name(path.name + ".new")
-    with path.open("rb") as source, scratch.open("wb") as target:
-        os.fchmod(target.fileno(), 0o600)
-        shutil.copyfileobj(source, target)
-    scratch.replace(previous)
+    try:
+        with path.open("rb") as source, scratch.open("wb") as target:
+            os.fchmod(target.fileno(), 0o600)
+            shutil.copyfileobj(source, target)
+        scratch.replace(previous)
+    except OSError as error:  # a full disk is no reason to fill it further
+        log.warning("containerd-log=dropped error=%s", error)
+        scratch.unlink(missing_ok=True)
     os.truncate(path, 0)
 
 
@@ -329,13 +345,12 @@ async def check_foreign(address: str) -> Path:
         with trio.move_on_after(_FOREIGN_SECONDS):
             while True:
                 try:
-                    await runtime.version()
-                    await wait_until_initialized(runtime)
+                    await runtime.conditions()
                     return path
                 except RuntimeFailure as failure:
                     if failure.code == "UNIMPLEMENTED":
                         raise RuntimeUnavailable(
-                            f"the containerd on {path} has its CRI plugin disabled: see disabled_plugins in its config"
+                            f"{path} answers, but not to the CRI v1: see disabled_plugins in the configuration of its containerd"
                         ) from None
                     last = failure.message
                 await trio.sleep(0.1)
@@ -357,7 +372,7 @@ async def keep_running(supervisor: Supervisor) -> None:
             try:
                 await supervisor.start()
                 break
-            except (RuntimeUnavailable, RuntimeFailure) as error:
+            except (RuntimeUnavailable, RuntimeFailure, OSError) as error:
                 log.error("containerd=cannot-start attempt=%d error=%s", failures, error)
 
 
