@@ -209,15 +209,14 @@ class TlsTransport(PlainTransport):
         self.alpn = self._tls.selected_alpn_protocol()
 
     async def receive_some(self, max_bytes: int = _PIECE_BYTES) -> bytes:
-        if self._early:
+        if self._early or self._received_eof or self._from_peer.pending or self._tls.pending():
             await checkpoint()
-            data, self._early = self._early[:max_bytes], self._early[max_bytes:]
-            return data
-        if self._received_eof:
-            await checkpoint()
-            return b""
-        if self._from_peer.pending or self._tls.pending():
-            await checkpoint()
+            # Looked at after the checkpoint: send_eof, in another task, may have moved the next bytes there.
+            if self._early:
+                data, self._early = self._early[:max_bytes], self._early[max_bytes:]
+                return data
+            if self._received_eof:
+                return b""
             plain = self._decrypt(max_bytes)
             if plain is not None:
                 return plain
