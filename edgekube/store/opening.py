@@ -196,7 +196,7 @@ def _counter(path: Path, connection: sqlite3.Connection) -> tuple[int, int | Non
 
 def check(path: Path, connection: sqlite3.Connection) -> None:
     """SQLite's own check, then ours: StoreRefused names the first thing that is wrong."""
-    problems = [str(row[0]) for row in connection.execute("PRAGMA quick_check(5)")]
+    problems = [" ".join(str(row[0]).split()) for row in connection.execute("PRAGMA quick_check(5)")]
     if problems != ["ok"]:
         raise StoreRefused(f"{path} is damaged ({'; '.join(problems)}): {_RECOVER}")
     beyond, orphans = connection.execute(

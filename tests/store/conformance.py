@@ -385,7 +385,7 @@ class StoreConformance:
     async def test_a_clean_restart_keeps_everything_and_the_revision(self, opened: Open) -> None:
         async with opened() as store:
             for resource in (DURABLE, VOLATILE):
-                records = [await store.create(named(str(n), resource=resource), document(n=n)) for n in range(5)]
+                records = [await store.create(named(str(n), resource=resource), document(n="n" * 10**n)) for n in range(6)]
                 await store.update(records[0].key, document(n="new"), expected_revision=records[0].revision)
                 await store.delete(records[1].key, document(), expected_revision=records[1].revision)
             before = {resource: await everything(store, resource) for resource in (DURABLE, VOLATILE)}

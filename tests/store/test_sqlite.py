@@ -115,7 +115,7 @@ class TestOpening:
     async def test_damage_found_after_an_unclean_stop(self, path: Path, tmp_path: Path, where: str) -> None:
         async with open_store(path) as store:
             for number in range(200):
-                await store.create(named(str(number)), document(data=os.urandom(3000).hex()))
+                await store.create(named(str(number)), document(data=os.urandom(5000).hex()))
         damaged = tmp_path / "damaged.db"
         connection = sqlite3.connect(path)
         connection.execute("UPDATE counter SET clean_revision = NULL")
