@@ -206,6 +206,8 @@ IMAGE_ARCHIVE_MEMBERS_MAX = 20_000
 
 #: Pause before a table that nft refused is made anew.
 NFT_RETRY_SECONDS = 1.0
+#: Chains that choose among up to so many endpoints are there from the start; a Service with more makes the table anew, doubled.
+PROXY_TARGETS_FIRST = 64
 #: How long changes are collected before a script is made: a rollout changes a Service several times in a row.
 PROXY_SETTLE_SECONDS = 0.01
 

@@ -1,0 +1,24 @@
+"""A client: asks an address several times and prints each answer or the name of the error.
+
+argv: tcp|udp, address, port, count, source port.
+"""
+
+import socket
+import sys
+
+PROTOCOL, ADDRESS, PORT, COUNT = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+SOURCE_PORT = int(sys.argv[5]) if len(sys.argv) > 5 else 0
+
+for _ in range(COUNT):
+    kind = socket.SOCK_STREAM if PROTOCOL == "tcp" else socket.SOCK_DGRAM
+    with socket.socket(socket.AF_INET, kind) as client:
+        client.settimeout(3)
+        if SOURCE_PORT:
+            client.bind(("", SOURCE_PORT))
+        try:
+            client.connect((ADDRESS, PORT))
+            if PROTOCOL == "udp":
+                client.send(b"?")
+            print(client.recv(100).decode())
+        except OSError as error:
+            print(type(error).__name__)
