@@ -20,7 +20,8 @@ Enters: a connection to an empty or older database.
 Leaves: the same, at VERSION.
 Holds: one row per object, its latest state only. An update touches one page of ``objects``: the index holds no column that
 changes, and a value of up to 4,000 bytes lies in one page with its row (larger ones: store.values).
-Every revision ever given out is at most ``reserved_revision``. ``application_id`` says that the file is ours, ``user_version`` is VERSION.
+Every revision ever given out is at most ``reserved_revision``.
+``application_id`` says that the file is ours, ``user_version`` is VERSION.
 Next: store.opening.
 """
 
