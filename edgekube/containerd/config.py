@@ -44,7 +44,6 @@ class Instance:
     registries_dir: Path  # one directory per registry host, with a hosts.toml (containerd docs/hosts.md)
     snapshotter: str = "overlayfs"
     restrict_oom_score_adj: bool = False
-    systemd_cgroup: bool = False
 
     @property
     def address(self) -> Path:
@@ -53,9 +52,8 @@ class Instance:
 
 def render(instance: Instance, version: Version) -> str:
     """config.toml for containerd ``version`` (major, minor)."""
-    options: dict[str, _Value] = {"Root": str(instance.state / "runc")}
-    if instance.systemd_cgroup:
-        options["SystemdCgroup"] = True
+    # The agent makes a cgroup per pod by path, on every kind of host, and runc's systemd driver takes only names of slices.
+    options: dict[str, _Value] = {"Root": str(instance.state / "runc"), "SystemdCgroup": False}
     runtime: dict[str, _Value] = {
         "max_container_log_line_size": _LOG_LINE_BYTES_MAX,
         "netns_mounts_under_state_dir": True,

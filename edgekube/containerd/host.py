@@ -58,15 +58,6 @@ def may_lower_oom_score(status: str | None = None) -> bool:
     return False
 
 
-def systemd_owns_cgroups() -> bool:
-    """Whether pods belong below systemd's slices: PID 1 is systemd and the hierarchy is the unified one."""
-    try:
-        init = Path("/proc/1/comm").read_text().strip()
-    except OSError:
-        return False
-    return init == "systemd" and Path("/sys/fs/cgroup/cgroup.controllers").exists()
-
-
 def cni_bin_dirs() -> tuple[Path, ...]:
     """Where this distribution keeps the CNI plugins, best first; Debian's place when there are none yet."""
     found = tuple(directory for directory in _CNI_BIN_DIRS if (directory / "host-local").exists())

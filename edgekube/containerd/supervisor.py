@@ -99,7 +99,6 @@ def instance_of(settings: Settings) -> Instance:
         registries_dir=registries,
         snapshotter=snapshotter,
         restrict_oom_score_adj=not host.may_lower_oom_score(),
-        systemd_cgroup=host.systemd_owns_cgroups(),
     )
 
 

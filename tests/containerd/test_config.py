@@ -21,7 +21,6 @@ PI = Instance(
     cni_conf_dir=Path("/var/lib/edgekube/cni/net.d"),
     cni_bin_dirs=(Path("/usr/lib/cni"), Path("/opt/cni/bin")),
     registries_dir=Path("/var/lib/edgekube/agent/registries"),
-    systemd_cgroup=True,
 )
 
 
@@ -39,11 +38,14 @@ def test_containerd_2_0_has_one_cni_directory_still() -> None:
 
 
 def test_facts_of_the_host_show() -> None:
-    small = replace(PI, restrict_oom_score_adj=True, systemd_cgroup=False, snapshotter="native")
+    small = replace(PI, restrict_oom_score_adj=True, snapshotter="native")
     cri = tomllib.loads(render(small, (1, 6)))["plugins"]["io.containerd.grpc.v1.cri"]
     assert cri["restrict_oom_score_adj"] is True
     assert cri["containerd"]["snapshotter"] == "native"
-    assert cri["containerd"]["runtimes"]["runc"]["options"] == {"Root": "/run/edgekube/containerd/runc"}
+    assert cri["containerd"]["runtimes"]["runc"]["options"] == {
+        "Root": "/run/edgekube/containerd/runc",
+        "SystemdCgroup": False,
+    }
 
 
 @settings(max_examples=40, deadline=None)
