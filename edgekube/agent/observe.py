@@ -23,6 +23,10 @@ from edgekube.limits import RELIST_SECONDS, RELIST_WITHOUT_EVENTS_SECONDS
 
 log = logging.getLogger("edgekube.agent")
 
+#: containerd tells the world of an exit before its own CRI part has taken note, so a listing on the event's heels may still show
+#: the old state: look again, soon at first.
+_ECHO_SECONDS = (0.02, 0.08, 0.3, 1.0)
+
 
 class Observer:
     def __init__(self, runtime: Runtime, changed: Callable[[str], None]) -> None:
@@ -36,6 +40,7 @@ class Observer:
         self._began = 0  # listings begun; and the number of the last one that succeeded
         self._succeeded = 0
         self._streaming = False
+        self._echoes: list[float] = []
         #: True once containerd has answered; False while it is away.
         self.healthy = False
 
@@ -49,6 +54,7 @@ class Observer:
 
     def hint(self) -> None:
         """Something happened: look soon."""
+        self._echoes = list(_ECHO_SECONDS)
         self._wake.set()
 
     async def fresh(self, uid: str) -> PodObserved:
@@ -83,7 +89,7 @@ class Observer:
                 if not started:
                     started = True
                     task_status.started()
-                with trio.move_on_after(self._pause_seconds()):
+                with trio.move_on_after(self._echoes.pop(0) if self._echoes else self._pause_seconds()):
                     await self._wake.wait()
 
     def _pause_seconds(self) -> float:
@@ -98,7 +104,7 @@ class Observer:
                     self._streaming = True
                     self._wake.set()
                     async for _ in events:
-                        self._wake.set()
+                        self.hint()
             except RuntimeFailure as failure:
                 log.debug("containerd events ended code=%s error=%s", failure.code, failure.message)
             self._streaming = False
