@@ -1,0 +1,162 @@
+"""What a new cluster has before anybody asks: namespaces, the kubernetes Service, priority classes, flow schemas, roles.
+
+Enters: a loaded Registry, the API server's addresses and the default RBAC objects.
+Leaves: the objects, made where they are missing; what people may change is left as it is.
+Holds: running it again changes nothing that is right (sources: k8s.io/kubernetes pkg/controlplane, pkg/registry/rbac
+reconciliation, flowcontrol bootstrap).
+Next: daemon, before the first request is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import IPv4Network
+from typing import Final
+
+from edgekube.admission.priority import SYSTEM_CLASSES
+from edgekube.api.errors import StatusError
+from edgekube.api.kinds import ENDPOINTS, ENDPOINTSLICE, KINDS, NAMESPACE, SERVICE, Kind
+from edgekube.api.objects import Object, annotations_of, metadata_of, name_of, namespace_of
+from edgekube.api.verbs import UserInfo
+from edgekube.registry.flowcontrol import default_flow_objects
+from edgekube.registry.local import LocalVerbs
+from edgekube.registry.state import Registry
+
+NAMESPACES: Final = ("default", "kube-system", "kube-public", "kube-node-lease")
+_SYSTEM: Final = UserInfo("system:apiserver", groups=("system:masters",))
+#: false: somebody wants to keep his own version of a default role.
+_AUTOUPDATE: Final = "rbac.authorization.kubernetes.io/autoupdate"
+
+
+async def bootstrap(
+    registry: Registry, *, addresses: Sequence[str], port: int, service_cidr: str, rbac: Sequence[Object] = ()
+) -> None:
+    """``addresses`` and ``port``: where the API server is reached from pods (the endpoints of default/kubernetes).
+    ``rbac``: default roles and bindings."""
+    verbs = LocalVerbs(registry, _SYSTEM)
+    for name in NAMESPACES:
+        await _ensure(verbs, NAMESPACE, {"metadata": {"name": name}})
+    for name, value, description in SYSTEM_CLASSES:
+        row = {"metadata": {"name": name}, "value": value, "description": description}
+        await _ensure(verbs, _row("scheduling.k8s.io", "v1", "priorityclasses"), row)
+    for obj in default_flow_objects():
+        await _ensure(verbs, _row_of(obj), obj)
+    for obj in rbac:
+        await _reconcile_role(verbs, _row_of(obj), obj)
+    await _service_range(verbs, service_cidr)
+    await _kubernetes_service(verbs, addresses, port, service_cidr)
+
+
+def _row(group: str, version: str, plural: str) -> Kind:
+    row = KINDS.by_resource(group, version, plural)
+    if row is None:
+        raise LookupError(f"{plural}.{group} is not in the table of kinds")
+    return row
+
+
+def _row_of(obj: Object) -> Kind:
+    row = KINDS.by_kind(obj["apiVersion"], obj["kind"])
+    if row is None:
+        raise LookupError(f"{obj['apiVersion']} {obj['kind']} is not in the table of kinds")
+    return row
+
+
+async def _ensure(verbs: LocalVerbs, kind: Kind, obj: Object) -> Object:
+    """The object that exists, or the new one."""
+    try:
+        return await verbs.get(kind, namespace_of(obj), name_of(obj))
+    except StatusError as error:
+        if error.reason != "NotFound":
+            raise
+    return await verbs.create(kind, namespace_of(obj), obj)
+
+
+async def _reconcile_role(verbs: LocalVerbs, kind: Kind, wanted: Object) -> None:
+    """Default roles get back what was taken from them; what was added stays."""
+    current = await _ensure(verbs, kind, wanted)
+    if annotations_of(current).get(_AUTOUPDATE) == "false":
+        return
+    if current.get("roleRef") != wanted.get("roleRef"):
+        await verbs.delete(kind, namespace_of(wanted), name_of(wanted))  # a binding's role cannot be changed
+        await verbs.create(kind, namespace_of(wanted), wanted)
+        return
+    changed = False
+    for key in ("rules", "subjects"):
+        present = current.get(key) or []
+        missing = [entry for entry in wanted.get(key) or [] if entry not in present]
+        if missing and "aggregationRule" not in current:
+            current[key] = [*present, *missing]
+            changed = True
+    for key in ("labels", "annotations"):
+        metadata, wanted_metadata = metadata_of(current), metadata_of(wanted)
+        merged = {**(metadata.get(key) or {}), **(wanted_metadata.get(key) or {})}
+        if merged != (metadata.get(key) or {}):
+            metadata[key] = merged
+            changed = True
+    if changed:
+        await verbs.update(kind, current)
+
+
+async def _service_range(verbs: LocalVerbs, service_cidr: str) -> None:
+    kind = _row("networking.k8s.io", "v1", "servicecidrs")
+    current = await _ensure(verbs, kind, {"metadata": {"name": "kubernetes"}, "spec": {"cidrs": [service_cidr]}})
+    if not (current.get("status") or {}).get("conditions"):
+        condition = {
+            "type": "Ready",
+            "status": "True",
+            "reason": "",
+            "message": "Kubernetes Service CIDR is ready",
+            "lastTransitionTime": metadata_of(current).get("creationTimestamp"),
+        }
+        current["status"] = {"conditions": [condition]}
+        await verbs.update(kind, current, subresource="status")
+
+
+async def _kubernetes_service(verbs: LocalVerbs, addresses: Sequence[str], port: int, service_cidr: str) -> None:
+    labels = {"component": "apiserver", "provider": "kubernetes"}
+    cluster_ip = str(IPv4Network(service_cidr)[1])
+    service: Object = {
+        "metadata": {"name": "kubernetes", "namespace": "default", "labels": labels},
+        "spec": {
+            "type": "ClusterIP",
+            "clusterIP": cluster_ip,
+            "ipFamilies": ["IPv4"],
+            "ipFamilyPolicy": "SingleStack",
+            "sessionAffinity": "None",
+            "ports": [{"name": "https", "protocol": "TCP", "port": 443, "targetPort": port}],
+        },
+    }
+    current = await _ensure(verbs, SERVICE, service)
+    if current["spec"]["ports"][0].get("targetPort") != port:
+        current["spec"]["ports"][0]["targetPort"] = port
+        await verbs.update(SERVICE, current)
+    metadata = {"name": "kubernetes", "namespace": "default", "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}}
+    endpoints: Object = {
+        "metadata": metadata,
+        "subsets": [
+            {
+                "addresses": [{"ip": address} for address in addresses],
+                "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
+            }
+        ],
+    }
+    await _same(verbs, ENDPOINTS, endpoints, ("subsets",))
+    slice_: Object = {
+        "metadata": {
+            "name": "kubernetes",
+            "namespace": "default",
+            "labels": {"kubernetes.io/service-name": "kubernetes"},
+        },
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": [address], "conditions": {"ready": True}} for address in addresses],
+        "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
+    }
+    await _same(verbs, ENDPOINTSLICE, slice_, ("endpoints", "ports"))
+
+
+async def _same(verbs: LocalVerbs, kind: Kind, wanted: Object, keys: tuple[str, ...]) -> None:
+    current = await _ensure(verbs, kind, wanted)
+    if any(current.get(key) != wanted.get(key) for key in keys):
+        for key in keys:
+            current[key] = wanted[key]
+        await verbs.update(kind, current)

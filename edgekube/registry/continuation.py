@@ -1,0 +1,41 @@
+"""The continue token of a paginated list: where the next page starts, and at which revision.
+
+Enters: the last key of a page and the list's revision; or a client's token.
+Leaves: an opaque string; or key and revision.
+Holds: a token of ours decodes to what made it; anything else is refused with 400.
+Next: registry.list.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+import orjson
+
+from edgekube.api import errors
+from edgekube.api.kinds import Kind
+from edgekube.store.protocol import Key
+
+#: The revision of a token that may go on at whatever is current (upstream writes -1 as well).
+INCONSISTENT = -1
+
+
+def encode(after: Key, revision: int) -> str:
+    token = {"v": "meta.k8s.io/v1", "rv": revision, "start": [after.namespace, after.name]}
+    return base64.urlsafe_b64encode(orjson.dumps(token)).rstrip(b"=").decode()
+
+
+def decode(token: str, kind: Kind) -> tuple[Key, int]:
+    """The key to go on after, and the revision. StatusError BadRequest for a token that we did not make."""
+    try:
+        parsed = orjson.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+        if parsed["v"] != "meta.k8s.io/v1":
+            raise ValueError("unknown version")
+        revision = parsed["rv"]
+        namespace, name = parsed["start"]
+        if not (type(revision) is int and isinstance(namespace, str) and isinstance(name, str)):
+            raise ValueError("wrong types")
+    except (ValueError, KeyError, TypeError, binascii.Error) as error:
+        raise errors.bad_request(f"continue key is not valid: {error}") from None
+    return Key(kind.resource, namespace, name), revision

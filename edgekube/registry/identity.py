@@ -1,0 +1,106 @@
+"""Does a body belong to the URL it was sent to, and what does the server write into its metadata?
+
+Enters: the decoded body and what the URL says.
+Leaves: metadata that only says what the server vouches for; StatusError BadRequest or Conflict when the two differ.
+Holds: pure (source: k8s.io/apiserver pkg/registry/rest meta.go, create.go, update.go).
+Next: registry.create, registry.update.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from edgekube.api import errors
+from edgekube.api.kinds import KINDS, Kind
+from edgekube.api.objects import Object, metadata_of
+
+#: The longest generateName that leaves room for its suffix of five characters.
+_GENERATE_NAME_LENGTH_MAX: Final = 58
+_SYSTEM_FIELDS: Final = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
+
+
+def check_type(kind: Kind, obj: Object) -> None:
+    """A body without kind is taken to be what the URL says; any other kind is refused."""
+    given_kind, given_version = obj.get("kind"), obj.get("apiVersion")
+    if (given_kind in (None, "", kind.kind)) and (given_version in (None, "", kind.api_version)):
+        obj["kind"], obj["apiVersion"] = kind.kind, kind.api_version
+        return
+    given_kind, given_version = str(given_kind or kind.kind), str(given_version or kind.api_version)
+    if given_kind == kind.kind and KINDS.by_kind(given_version, given_kind) is not None:
+        raise errors.bad_request(
+            f"the API version in the data ({given_version}) does not match the expected API version ({kind.api_version})"
+        )
+    if KINDS.by_kind(given_version, given_kind) is not None:
+        raise errors.bad_request(
+            f'{given_kind} in version "{given_version.rpartition("/")[2]}" cannot be handled as a {kind.kind}: '
+            f"the data is of kind {given_version} {given_kind}, expected {kind.api_version} {kind.kind}"
+        )
+    raise errors.bad_request(
+        f"the object provided is unrecognized (must be of type {kind.kind}): "
+        f'no kind "{given_kind}" is registered for version "{given_version}"'
+    )
+
+
+def check_scope(kind: Kind, namespace: str, obj: Object) -> None:
+    """metadata.namespace is the URL's, or is filled in from it."""
+    metadata = metadata_of(obj)
+    given = metadata.get("namespace") or ""
+    if not kind.namespaced:
+        if given:
+            raise errors.bad_request("namespace may not be set on a cluster-scoped object")
+        metadata.pop("namespace", None)
+        return
+    if not namespace:
+        raise errors.bad_request("an empty namespace may not be set during creation")
+    if given and given != namespace:
+        raise errors.bad_request("the namespace of the provided object does not match the namespace sent on the request")
+    metadata["namespace"] = namespace
+
+
+def clean_for_create(obj: Object) -> None:
+    """Drop what only the server may write. StatusError BadRequest for a resourceVersion."""
+    metadata = metadata_of(obj)
+    if metadata.get("resourceVersion"):
+        raise errors.bad_request("resourceVersion should not be set on objects to be created")
+    for key in ("resourceVersion", "selfLink", "managedFields", "generation", *_SYSTEM_FIELDS):
+        metadata.pop(key, None)
+    for key in ("labels", "annotations", "ownerReferences", "finalizers"):
+        if key in metadata and not metadata[key]:
+            del metadata[key]
+
+
+def generated_name(obj: Object, suffix: str) -> str:
+    """The object's name, or one made of generateName and the suffix; "" when it has neither."""
+    metadata = metadata_of(obj)
+    name, base = metadata.get("name") or "", metadata.get("generateName") or ""
+    if name or not base:
+        return str(name)
+    return f"{base[:_GENERATE_NAME_LENGTH_MAX]}{suffix}"
+
+
+def check_update(kind: Kind, namespace: str, name: str, obj: Object, old: Object) -> None:
+    """The body is about the stored object, and takes its system fields from it."""
+    metadata, old_metadata = metadata_of(obj), metadata_of(old)
+    uid = metadata.get("uid")
+    if uid and uid != old_metadata.get("uid"):
+        why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {old_metadata.get('uid', '')}"
+        raise errors.conflict(kind.group, kind.plural, name, why)
+    for key in _SYSTEM_FIELDS:
+        if key in old_metadata:
+            metadata[key] = old_metadata[key]
+        else:
+            metadata.pop(key, None)
+    for key in ("selfLink", "managedFields"):
+        metadata.pop(key, None)
+    for key in ("labels", "annotations", "ownerReferences", "finalizers"):
+        if key in metadata and not metadata[key]:
+            del metadata[key]
+
+
+def check_name(name: str, obj: Object) -> None:
+    metadata = metadata_of(obj)
+    given = metadata.get("name") or ""
+    if not given:
+        metadata["name"] = name
+    elif given != name:
+        raise errors.bad_request(f"the name of the object ({given}) does not match the name on the URL ({name})")

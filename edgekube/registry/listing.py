@@ -1,0 +1,48 @@
+"""Which objects a list or watch is about: selectors, parsed once, matched against stored bytes.
+
+Enters: a kind and the query's selectors.
+Leaves: a Selection that answers yes or no for a key and its JSON.
+Holds: a selection of everything costs nothing; one that names an object looks at its key first.
+Next: registry.list, registry.watch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgekube.api.kinds import Kind
+from edgekube.api.selectors import FieldSelector, LabelSelector, parse_field_selector, parse_label_selector
+from edgekube.registry import conversion
+from edgekube.store.protocol import Key
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    labels: LabelSelector
+    fields: FieldSelector
+    #: The one name that can match; None: any.
+    name: str | None
+    convert: conversion.Convert | None
+
+    @property
+    def everything(self) -> bool:
+        return self.labels.everything and self.fields.everything
+
+    def matches(self, key: Key, raw: bytes) -> bool:
+        """``raw`` is in the served version."""
+        if self.name is not None and key.name != self.name:
+            return False
+        if not self.labels.everything and not self.labels.matches_raw(raw):
+            return False
+        if self.fields.everything:
+            return True
+        if self.fields.metadata_only:
+            return self.fields.matches_name(key.namespace, key.name)
+        return self.fields.matches_raw(raw)
+
+
+def select(kind: Kind, label_selector: str, field_selector: str) -> Selection:
+    """StatusError BadRequest for text that does not parse or fields that the kind does not offer."""
+    labels = parse_label_selector(label_selector)
+    fields = parse_field_selector(kind, field_selector)
+    return Selection(labels, fields, fields.exact("metadata.name"), conversion.from_storage(kind))

@@ -1,0 +1,1 @@
+"""Subresources that are no plain change of the object: scale, binding, eviction, token."""

@@ -1,0 +1,110 @@
+"""Query parameters as options: list, watch, write and delete.
+
+Enters: a Route.
+Leaves: options for the verbs; StatusError BadRequest or Invalid for values that mean nothing.
+Holds: pure (source: metav1 ListOptions, DeleteOptions, CreateOptions; kubernetes.io, "API concepts").
+Next: server.resources.
+"""
+
+from __future__ import annotations
+
+import random
+
+from edgekube import limits
+from edgekube.api import errors
+from edgekube.api.errors import Cause
+from edgekube.api.objects import Object
+from edgekube.api.verbs import DeleteOptions, ListOptions
+from edgekube.registry.context import IGNORE, STRICT, WARN
+from edgekube.registry.local import delete_options_of
+from edgekube.registry.watch import WatchOptions
+from edgekube.server.routes import Route
+
+
+def integer(route: Route, name: str) -> int | None:
+    text = route.parameter(name)
+    if not text:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise errors.bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
+
+
+def boolean(route: Route, name: str) -> bool | None:
+    return route.flag(name) if name in route.query else None
+
+
+def list_options(route: Route) -> ListOptions:
+    limit = integer(route, "limit") or 0
+    if route.verb == "list" and "sendInitialEvents" in route.query:
+        cause = Cause("FieldValueForbidden", "Forbidden: sendInitialEvents is forbidden for list", "sendInitialEvents")
+        raise errors.invalid("meta.k8s.io", "ListOptions", "", [cause])
+    return ListOptions(
+        label_selector=route.parameter("labelSelector"),
+        field_selector=route.parameter("fieldSelector"),
+        limit=max(limit, 0),
+        continue_token=route.parameter("continue"),
+        revision=route.parameter("resourceVersion"),
+    )
+
+
+def watch_options(route: Route, draw: random.Random) -> WatchOptions:
+    seconds = integer(route, "timeoutSeconds")
+    if not seconds or seconds < 0:
+        timeout = draw.uniform(limits.WATCH_SECONDS_MIN, limits.WATCH_SECONDS_MAX)
+    else:
+        timeout = float(seconds)
+    selector = route.parameter("fieldSelector")
+    if route.name:
+        named = f"metadata.name={route.name}"
+        selector = f"{selector},{named}" if selector else named
+    return WatchOptions(
+        label_selector=route.parameter("labelSelector"),
+        field_selector=selector,
+        revision=route.parameter("resourceVersion"),
+        revision_match=route.parameter("resourceVersionMatch"),
+        send_initial_events=boolean(route, "sendInitialEvents"),
+        allow_bookmarks=route.flag("allowWatchBookmarks"),
+        timeout_seconds=timeout,
+    )
+
+
+def dry_run(route: Route) -> bool:
+    values = [value for value in route.query.get("dryRun", []) if value]
+    if not values:
+        return False
+    if any(value != "All" for value in values):
+        shown = ", ".join(f'"{value}"' for value in values)
+        cause = Cause("FieldValueNotSupported", f'Unsupported value: [{shown}]: supported values: "All"', "dryRun")
+        raise errors.invalid("meta.k8s.io", "CreateOptions", "", [cause])
+    return True
+
+
+def field_validation(route: Route) -> str:
+    """Warn where the client does not say, as upstream."""
+    value = route.parameter("fieldValidation")
+    if value in ("", WARN):
+        return WARN
+    if value not in (IGNORE, STRICT):
+        why = f'Unsupported value: "{value}": supported values: "", "Ignore", "Strict", "Warn"'
+        cause = Cause("FieldValueNotSupported", why, "fieldValidation")
+        raise errors.invalid("meta.k8s.io", "CreateOptions", "", [cause])
+    return value
+
+
+def delete_options(route: Route, body: Object | None) -> DeleteOptions:
+    """From the body when there is one, else from the query."""
+    if body is None:
+        body = {}
+        seconds = integer(route, "gracePeriodSeconds")
+        if seconds is not None:
+            body["gracePeriodSeconds"] = seconds
+        if route.parameter("propagationPolicy"):
+            body["propagationPolicy"] = route.parameter("propagationPolicy")
+        orphan = boolean(route, "orphanDependents")
+        if orphan is not None:
+            body["orphanDependents"] = orphan
+    if dry_run(route) and not body.get("dryRun"):
+        body["dryRun"] = ["All"]
+    return delete_options_of(body)

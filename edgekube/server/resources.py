@@ -1,0 +1,258 @@
+"""Requests on resources: decode the body, call the verb, render the answer.
+
+Enters: a Route that names a resource, the request and its user.
+Leaves: one response, or a watch stream.
+Holds: only verbs that the kind has are called; every failure is a StatusError that server.app writes out.
+Next: registry.get … registry.deletecollection; server.watching; server.reviews; server.tunnel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import orjson
+
+from edgekube import limits
+from edgekube.api import decode, errors, strict
+from edgekube.api.kinds import Kind
+from edgekube.api.objects import Object, name_of
+from edgekube.api.verbs import UserInfo
+from edgekube.registry import checks, create, delete, deletecollection, get, identity, update
+from edgekube.registry import list as listing
+from edgekube.registry import patch as patching
+from edgekube.registry.context import Context
+from edgekube.registry.local import create_subresource
+from edgekube.registry.state import Registry
+from edgekube.registry.strategies import strategy_of
+from edgekube.registry.subresources import scale
+from edgekube.server import parameters, rendering
+from edgekube.server.discovery import subresource_verbs
+from edgekube.server.negotiation import Form, negotiate
+from edgekube.server.respond import send
+from edgekube.server.routes import Route
+from edgekube.wire.protocol import BodyTooLarge, Request, Responder
+
+#: Subresources whose get is the object itself.
+_WHOLE_OBJECT: Final = ("", "status", "ephemeralcontainers", "resize", "approval")
+#: (plural, subresource) -> the definition of a body that is no resource.
+_BODY_DEFINITIONS: Final = {
+    "binding": ("io.k8s.api.core.v1.Binding", "Binding", "v1"),
+    "eviction": ("io.k8s.api.policy.v1.Eviction", "Eviction", "v1"),
+    "token": ("io.k8s.api.authentication.v1.TokenRequest", "TokenRequest", "v1"),
+    "scale": ("io.k8s.api.autoscaling.v1.Scale", "Scale", "v1"),
+}
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request on a resource, and everything an answer needs."""
+
+    registry: Registry
+    request: Request
+    responder: Responder
+    route: Route
+    kind: Kind
+    user: UserInfo
+
+    @property
+    def form(self) -> Form:
+        return negotiate(self.request.headers.get("accept", ""))
+
+    async def body(self) -> bytes:
+        try:
+            return await self.request.body.read(limits.REQUEST_BODY_BYTES_MAX)
+        except BodyTooLarge:
+            raise errors.entity_too_large(f"limit is {limits.REQUEST_BODY_BYTES_MAX}") from None
+
+    def context(self) -> Context:
+        route = self.route
+        return Context(self.user, parameters.dry_run(route), parameters.field_validation(route))
+
+    async def decoded(self, context: Context) -> Object:
+        """The body's object; fields given twice are kept in the context."""
+        content_type = self.request.headers.get("content-type", "")
+        body = await self.body()
+        obj = decode.decode_body(body, content_type)
+        if context.field_validation != "Ignore":
+            context.duplicates = decode.duplicate_fields(body, content_type, obj)
+        return obj
+
+    async def answer(self, raw: bytes, *, status: int = 200, warnings: list[str] | None = None, kind: Kind | None = None) -> None:
+        """``raw`` is one object's JSON, of ``kind`` (default: the route's)."""
+        form = self.form
+        if not form.is_plain:
+            raw = rendering.object_body(kind or self.kind, raw, form, self.include())
+        raw = rendering.dressed(raw, form, pretty=self.pretty)
+        await send(self.request, self.responder, status, raw, content_type=form.content_type, warnings=warnings)
+
+    async def answer_status(self, status: Object, *, code: int = 200, warnings: list[str] | None = None) -> None:
+        """A Status or another small object; no Table is made of it."""
+        form = self.form
+        raw = rendering.dressed(orjson.dumps(status), form, pretty=self.pretty)
+        await send(self.request, self.responder, code, raw, content_type=form.content_type, warnings=warnings)
+
+    @property
+    def pretty(self) -> bool:
+        return self.route.flag("pretty")
+
+    def include(self) -> str:
+        value = self.route.parameter("includeObject") or rendering.INCLUDE_METADATA
+        if value not in (rendering.INCLUDE_METADATA, rendering.INCLUDE_NONE, rendering.INCLUDE_OBJECT):
+            why = f'Unsupported value: "{value}": supported values: "Metadata", "None", "Object"'
+            raise errors.invalid(
+                "meta.k8s.io", "TableOptions", "", [errors.Cause("FieldValueNotSupported", why, "includeObject")]
+            )
+        return value
+
+
+async def serve(exchange: Exchange) -> None:
+    """Everything but watches, reviews and tunnels. StatusError for what fails."""
+    route, kind = exchange.route, exchange.kind
+    exchange.form  # noqa: B018 - an answer that nobody can read is refused before anything is written
+    if route.subresource:
+        _check_subresource(kind, route)
+    elif route.verb not in kind.verbs or (route.verb == "create" and route.name):
+        raise _not_allowed()
+    match route.verb:
+        case "get":
+            await _get(exchange)
+        case "list":
+            await _list(exchange)
+        case "create":
+            await _create(exchange)
+        case "update":
+            await _update(exchange)
+        case "patch":
+            await _patch(exchange)
+        case "delete":
+            await _delete(exchange)
+        case "deletecollection":
+            await _delete_collection(exchange)
+        case _:
+            raise _not_allowed()
+
+
+def _not_allowed() -> errors.StatusError:
+    return errors.StatusError("MethodNotAllowed", "the server does not allow this method on the requested resource")
+
+
+def _check_subresource(kind: Kind, route: Route) -> None:
+    if route.subresource not in kind.subresources:
+        raise errors.StatusError("NotFound", "the server could not find the requested resource")
+    if route.verb not in subresource_verbs(kind, route.subresource):
+        raise _not_allowed()
+
+
+async def _get(exchange: Exchange) -> None:
+    route, kind, registry = exchange.route, exchange.kind, exchange.registry
+    if route.subresource == "scale":
+        raw = await scale.get_scale(registry, kind, route.namespace, route.name)
+        await exchange.answer(raw, kind=scale.SCALE)
+        return
+    if route.subresource not in _WHOLE_OBJECT:
+        raise _not_allowed()
+    await exchange.answer(await get.get(registry, kind, route.namespace, route.name))
+
+
+async def _list(exchange: Exchange) -> None:
+    route, kind, form = exchange.route, exchange.kind, exchange.form
+    listed = await listing.list_objects(
+        exchange.registry,
+        kind,
+        route.namespace,
+        parameters.list_options(route),
+        revision_match=route.parameter("resourceVersionMatch"),
+    )
+    body = rendering.dressed(rendering.list_body(kind, listed, form, exchange.include()), form, pretty=exchange.pretty)
+    await send(exchange.request, exchange.responder, 200, body, content_type=form.content_type)
+
+
+async def _create(exchange: Exchange) -> None:
+    route, kind, context = exchange.route, exchange.kind, exchange.context()
+    obj = await exchange.decoded(context)
+    if route.subresource or kind.plural == "bindings":
+        subresource = route.subresource or "binding"
+        await _create_below(exchange, subresource, obj, context)
+        return
+    result = await create.create(exchange.registry, kind, route.namespace, obj, context)
+    await exchange.answer(result.raw, status=201, warnings=context.warnings)
+
+
+async def _create_below(exchange: Exchange, subresource: str, obj: Object, context: Context) -> None:
+    route = exchange.route
+    name, kind = route.name or name_of(obj), exchange.kind
+    if not route.subresource:  # POST …/bindings is pods/NAME/binding by its old address
+        pods = exchange.registry.kinds.by_resource("", "v1", "pods")
+        assert pods is not None
+        kind = pods
+    definition = _BODY_DEFINITIONS.get(subresource)
+    if definition is not None:
+        checks.report(kind, strict.check_named(*definition, obj).messages(), context)
+    identity.check_name(name, obj)
+    made = await create_subresource(exchange.registry, kind, route.namespace, name, subresource, obj, context)
+    await exchange.answer_status(made, code=201, warnings=context.warnings)
+
+
+async def _update(exchange: Exchange) -> None:
+    route, kind, context = exchange.route, exchange.kind, exchange.context()
+    obj = await exchange.decoded(context)
+    if route.subresource == "scale":
+        checks.report(kind, strict.check_named(*_BODY_DEFINITIONS["scale"], obj).messages(), context)
+        result = await scale.update_scale(exchange.registry, kind, route.namespace, route.name, obj, context)
+        await exchange.answer(result.raw, warnings=context.warnings, kind=scale.SCALE)
+        return
+    result = await update.update(
+        exchange.registry, kind, route.namespace, route.name, obj, context, subresource=route.subresource
+    )
+    await exchange.answer(result.raw, status=201 if result.created else 200, warnings=context.warnings)
+
+
+async def _patch(exchange: Exchange) -> None:
+    route, kind, context = exchange.route, exchange.kind, exchange.context()
+    patch_type = decode.media_type(exchange.request.headers.get("content-type", ""))
+    patching.check_type(kind, patch_type)
+    body = await exchange.body()
+    if route.subresource == "scale":
+        result = await scale.patch_scale(exchange.registry, kind, route.namespace, route.name, body, patch_type, context)
+        await exchange.answer(result.raw, warnings=context.warnings, kind=scale.SCALE)
+        return
+    result = await patching.patch(
+        exchange.registry, kind, route.namespace, route.name, body, patch_type, context, subresource=route.subresource
+    )
+    await exchange.answer(result.raw, warnings=context.warnings)
+
+
+async def _delete_body(exchange: Exchange) -> Object | None:
+    body = await exchange.body()
+    if not body:
+        return None
+    options = decode.decode_body(body, exchange.request.headers.get("content-type", ""))
+    strict.check_named("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions", "DeleteOptions", "v1", options)
+    return options
+
+
+async def _delete(exchange: Exchange) -> None:
+    route, kind = exchange.route, exchange.kind
+    options = parameters.delete_options(route, await _delete_body(exchange))
+    context = Context(exchange.user, dry_run=options.dry_run)
+    done = await delete.delete(exchange.registry, kind, route.namespace, route.name, context, options)
+    if not done.gone or strategy_of(kind).returns_deleted:
+        await exchange.answer(done.last.raw)
+        return
+    details: Object = {"name": route.name, "kind": kind.plural}
+    if kind.group:
+        details["group"] = kind.group
+    details["uid"] = done.last.object["metadata"].get("uid", "")
+    status: Object = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
+    await exchange.answer_status(status)
+
+
+async def _delete_collection(exchange: Exchange) -> None:
+    route, kind, form = exchange.route, exchange.kind, exchange.form
+    options = parameters.delete_options(route, await _delete_body(exchange))
+    context = Context(exchange.user, dry_run=options.dry_run)
+    selection = parameters.list_options(route)
+    deleted = await deletecollection.delete_collection(exchange.registry, kind, route.namespace, context, selection, options)
+    body = rendering.dressed(rendering.list_body(kind, deleted, form, exchange.include()), form, pretty=exchange.pretty)
+    await send(exchange.request, exchange.responder, 200, body, content_type=form.content_type)

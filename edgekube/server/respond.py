@@ -1,0 +1,84 @@
+"""Write an answer: status, headers, compression; errors as Status.
+
+Enters: a body or a StatusError.
+Leaves: one response.
+Holds: large bodies are compressed only for clients that take it, and the largest of them outside the event loop.
+Next: wire.
+"""
+
+from __future__ import annotations
+
+import gzip
+from typing import Final
+
+import orjson
+import trio
+
+from edgekube import limits
+from edgekube.api.errors import StatusError
+from edgekube.wire.protocol import Request, Responder
+
+JSON_TYPE: Final = "application/json"
+#: As upstream: smaller answers cost more to compress than to send.
+_GZIP_BYTES_MIN: Final = 128 * 1024
+
+
+def _takes_gzip(request: Request) -> bool:
+    return "gzip" in request.headers.get("accept-encoding", "")
+
+
+async def send(
+    request: Request,
+    responder: Responder,
+    status: int,
+    body: bytes,
+    *,
+    content_type: str = JSON_TYPE,
+    warnings: list[str] | None = None,
+    headers: dict[str, str] | None = None,
+) -> None:
+    answer = {"content-type": content_type, "cache-control": "no-cache, private"}
+    if warnings:
+        answer["warning"] = ", ".join(f"299 - {_quoted(text)}" for text in warnings)
+    if headers:
+        answer |= headers
+    if len(body) > _GZIP_BYTES_MIN and _takes_gzip(request):
+        if len(body) > limits.GZIP_INLINE_BYTES_MAX:
+            body = await trio.to_thread.run_sync(_compress, body)
+        else:
+            body = _compress(body)
+        answer["content-encoding"] = "gzip"
+        answer["vary"] = "Accept-Encoding"
+    await responder.send(status, answer, body)
+
+
+def _compress(body: bytes) -> bytes:
+    return gzip.compress(body, compresslevel=1, mtime=0)
+
+
+def _quoted(text: str) -> str:
+    """A quoted-string (RFC 9110) of one line."""
+    line = " ".join(text.split())
+    escaped = line.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+async def send_error(request: Request, responder: Responder, error: StatusError, warnings: list[str] | None = None) -> None:
+    headers = {}
+    if error.retry_after_seconds:
+        headers["retry-after"] = str(error.retry_after_seconds)
+    if error.code == 401:
+        headers["www-authenticate"] = 'Bearer realm="edgekube"'
+    await send(request, responder, error.code, orjson.dumps(error.status()), warnings=warnings, headers=headers)
+
+
+async def send_text(request: Request, responder: Responder, status: int, text: str) -> None:
+    headers = {"x-content-type-options": "nosniff"}
+    await send(request, responder, status, text.encode(), content_type="text/plain; charset=utf-8", headers=headers)
+
+
+def error_body(status: int, message: str) -> tuple[str, bytes]:
+    """The shell's own errors (a bad request line, a head that is too large) as a Status: wire.server's ``error_body``."""
+    reasons = {400: "BadRequest", 408: "Timeout", 413: "RequestEntityTooLarge", 500: "InternalError", 503: "ServiceUnavailable"}
+    error = StatusError(reasons.get(status, "Unknown"), message, code=status)
+    return JSON_TYPE, orjson.dumps(error.status())

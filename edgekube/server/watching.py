@@ -1,0 +1,60 @@
+"""Watches over HTTP: one line of JSON per event, until somebody has had enough.
+
+Enters: an Exchange whose verb is watch.
+Leaves: a chunked response; an expired revision is an ERROR event in it, as upstream sends it.
+Holds: events are spliced from stored bytes; waiting events of one watcher go out in one write.
+Bound: limits.WATCHES_MAX streams; the store bounds what a slow one may leave unread.
+Next: registry.watch.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+import orjson
+import trio
+
+from edgekube.api.errors import StatusError
+from edgekube.registry.watch import watch
+from edgekube.server import parameters
+from edgekube.server.negotiation import JSON
+from edgekube.server.rendering import event_line
+from edgekube.server.resources import Exchange
+from edgekube.server.respond import send
+
+log = logging.getLogger("edgekube.server")
+
+_HEADERS: Final = {"content-type": JSON, "cache-control": "no-cache, private"}
+
+
+async def serve_watch(exchange: Exchange, ending: set[trio.CancelScope]) -> None:
+    """``ending``: scopes that the server cancels when it drains; the stream then ends as if its time were up."""
+    responder, kind, form = exchange.responder, exchange.kind, exchange.form
+    include = exchange.include()
+    options = parameters.watch_options(exchange.route, exchange.registry.draw)
+    scope = trio.CancelScope()
+    ending.add(scope)
+    try:
+        async with watch(exchange.registry, kind, exchange.route.namespace, options) as stream:
+            await responder.start(200, _HEADERS)
+            first = True
+            while True:
+                events = []
+                with scope:
+                    events = await stream.receive()
+                if not events:
+                    break
+                lines = []
+                for event in events:
+                    lines.append(event_line(kind, event, form, include, first=first))
+                    first = False
+                await responder.write(b"".join(lines))
+            await responder.end()
+    except StatusError as error:
+        if responder.started or error.reason not in ("Expired", "Gone"):
+            raise
+        line = b'{"type":"ERROR","object":' + orjson.dumps(error.status()) + b"}\n"
+        await send(exchange.request, responder, 200, line)
+    finally:
+        ending.discard(scope)
