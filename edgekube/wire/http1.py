@@ -104,8 +104,6 @@ class _Incoming:
                 await connection.feed_more()
             if scope.cancelled_caught:
                 raise Refused(408, "the request body came too slowly")
-            if connection.refusal is not None:
-                raise connection.refusal
         return self._pieces.popleft()
 
 
@@ -263,6 +261,7 @@ class Http1Connection:
         self.refusal: Refused | None = None
         # What the sweep looks at: no clock is read for a request.
         self._idle = True
+        self._handled: _Incoming | None = None
         self._serial = 0
         self._swept = (-1, True)
         self._swept_since = 0.0
@@ -395,7 +394,9 @@ class Http1Connection:
                     self.refusal = Refused(431, "the request's headers are too large")
 
     async def feed_more(self) -> None:
-        """Parse the next bytes, waiting for them. Raises Disconnected at the end of the peer's data."""
+        """Parse the next bytes, waiting for them. Raises Refused once they make no sense, Disconnected at their end."""
+        if self.refusal is not None:
+            raise self.refusal
         while not self._unparsed:
             if self._eof:
                 raise Disconnected
@@ -421,7 +422,8 @@ class Http1Connection:
         if ready:
             await trio.lowlevel.checkpoint()
         elif self.refusal is None:
-            await self.feed_more()
+            if not self._in_head:
+                await self.feed_more()
             if not ready and self.refusal is None:
                 self._idle = False
                 with trio.move_on_after(limits.WIRE_HEAD_SECONDS) as scope:
@@ -460,6 +462,7 @@ class Http1Connection:
 
     async def _respond(self, incoming: _Incoming) -> None:
         responder = Http1Responder(self, incoming)
+        self._handled = incoming
         try:
             await self.shell.handler(incoming.request, responder)
             if not responder.started:
@@ -468,6 +471,7 @@ class Http1Connection:
                 await responder.end()
         except Exception as error:
             await self._failed(incoming, responder, error)
+        self._handled = None
         if self._watch is not None:
             await self._end_watch()
         if self._raw_mode:
@@ -534,14 +538,15 @@ class Http1Connection:
         elif self._idle:
             if now - self._swept_since >= limits.WIRE_IDLE_SECONDS:
                 self._scope.cancel()
-        elif now - self._swept_since >= limits.WIRE_DISCONNECT_WATCH_SECONDS and self._serial:
+        elif now - self._swept_since >= limits.WIRE_DISCONNECT_WATCH_SECONDS:
             self.watch_peer()
 
     # --- the peer while a handler runs -------------------------------------------------------------------------------
 
     def watch_peer(self) -> None:
         """Read ahead while the handler runs, to see the peer leave. A body that is still coming is read by the handler."""
-        if self._watch is None and not self._raw_mode and self._current is None and not self._eof:
+        handled = self._handled
+        if handled is not None and handled.complete and self._watch is None and not self._raw_mode and not self._eof:
             self._watch = trio.CancelScope()
             self._watch_ended = trio.Event()
             self.shell.nursery.start_soon(self._watch_peer, self._watch, self._watch_ended)

@@ -3,8 +3,8 @@
     python -m tests.bench.wire_bench [--seconds 2]
 
 Prints JSON: for each of floor (blocking TLS echo, no HTTP), http1 and http2, with 1 and 8 connections: requests per second, p50
-in microseconds and the server process's CPU per request in microseconds. Clients run in a process of their own, so on two cores the
-requests per second with 8 clients measure both sides; the CPU figure is the server's alone.
+in microseconds and the server process's CPU per request in microseconds. Clients run in a process of their own, so on two cores
+the requests per second with 8 clients measure both sides; the CPU figure is the server's alone.
 """
 
 from __future__ import annotations
