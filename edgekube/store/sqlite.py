@@ -24,6 +24,7 @@ import outcome
 import trio
 
 from edgekube import limits
+from edgekube.store.giving_way import GivingWay
 from edgekube.store.opening import Database, open_database
 from edgekube.store.pages import page, selects, undo
 from edgekube.store.protocol import (
@@ -79,6 +80,7 @@ class SqliteStore:
         self._closed = False
         self._crash: BaseException | None = None
         self._crashed = trio.Event()
+        self._giving_way = GivingWay(self._pending)
 
     # --- reads
 
@@ -388,18 +390,21 @@ class SqliteStore:
         """Loads what lives in RAM and starts the writer."""
         for resource in self._volatile.resources():
             self._volatile.load(self._reader.all_of(resource), trio.current_time())
+        trio.lowlevel.add_instrument(self._giving_way)
         self._writer.start()
 
     async def close(self) -> None:
         """Answers what was submitted, writes volatile rows, marks a clean stop. Later calls are refused."""
         self._closed = True
         if self._crash is not None:
+            trio.lowlevel.remove_instrument(self._giving_way)
             return
         await self._until_answered(max((w.record.revision for w in self._pending), default=0))
         close = Close(self._forgotten | self._volatile.take_dirty(), self._published, trio.Event())
         self._writer.submit(close)
         await close.done.wait()
         self._writer.join()
+        trio.lowlevel.remove_instrument(self._giving_way)
         if close.failed:
             log.error("path=%s the last volatile rows could not be written", self._path)
 

@@ -80,6 +80,22 @@ async def commits(store: SqliteStore, writers: int) -> dict[str, Any]:
     }
 
 
+async def under_load(store: SqliteStore) -> dict[str, Any]:
+    """One writer while other tasks keep the loop, and so the interpreter's lock, busy."""
+    figures: dict[str, Any] = {}
+
+    async def keep_busy() -> None:
+        while True:
+            sum(range(4000))
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(keep_busy)
+        figures = await commits(store, 2)
+        nursery.cancel_scope.cancel()
+    return figures
+
+
 async def lists(store: SqliteStore) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     for resource, count, size_bytes in (("small", 1000, 500), ("pods", 1000, 5000), ("many", 10_000, 1500)):
@@ -162,6 +178,7 @@ async def main(directory: Path) -> None:
         figures["rss_kib_of_an_empty_store"] = resident_kib() - before
         for writers in (1, 16, 64):
             figures[f"writers_{writers}"] = await commits(store, writers)
+        figures["writers_2_while_the_loop_is_busy"] = await under_load(store)
         figures |= await lists(store)
         figures |= await fan_out(store, 100)
     figures |= await bytes_written(directory / "updates.db")
