@@ -305,7 +305,7 @@ def label_selector_of(selector: Object | None) -> LabelSelector:
         if operator is None:
             raise ValueError(f'"{expression.get("operator") or ""}" is not a valid label selector operator')
         requirements.append(make_requirement(expression.get("key") or "", operator, expression.get("values") or ()))
-    return LabelSelector(tuple(requirements))
+    return LabelSelector(tuple(sorted(requirements, key=lambda requirement: requirement.key)))
 
 
 def label_selector_of_set(labels: Mapping[str, str] | None) -> LabelSelector:
