@@ -127,6 +127,8 @@ RETRY_LAST_SECONDS = 60.0
 VIEW_CATCH_UP_SECONDS = 30.0
 #: Objects a page when a view fills itself: bounds the bytes in flight.
 VIEW_PAGE_ITEMS = 500
+#: Removed objects whose end a view remembers: long enough for the grace that pods of a vanished node have.
+VIEW_ENDED_MAX = 256
 #: First and last pause before a failed list or watch is tried again.
 WATCH_RETRY_FIRST_SECONDS = 0.1
 WATCH_RETRY_LAST_SECONDS = 10.0

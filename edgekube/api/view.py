@@ -13,6 +13,7 @@ from typing import Protocol
 
 from edgekube.api.kinds import Kind
 from edgekube.api.objects import Object
+from edgekube.api.selectors import LabelSelector
 
 
 class View(Protocol):
@@ -20,6 +21,10 @@ class View(Protocol):
 
     def list(self, kind: Kind, namespace: str = "") -> Iterator[Object]:
         """Every object of the kind; in one namespace unless ``namespace`` is ""."""
+        ...
+
+    def selected(self, kind: Kind, namespace: str, selector: LabelSelector) -> Iterator[Object]:
+        """Objects of a namespace whose labels match; only those are decoded."""
         ...
 
     def owned_by(self, kind: Kind, owner_uid: str) -> Iterator[Object]:
@@ -31,6 +36,6 @@ class View(Protocol):
         ...
 
     def changed_at(self, kind: Kind, namespace: str, name: str) -> float | None:
-        """When this view last saw the object change, on the monotonic clock of Moment; None when it is absent. What was there
-        before the view filled itself counts as changed at that time."""
+        """When this view last saw the object change, on the monotonic clock of Moment. What was there before the view filled
+        itself counts as changed at that time. An object that ended lately has the time of its end; None: not seen, or long gone."""
         ...

@@ -10,6 +10,7 @@ Next: reconcile.engine, controllers, scheduler.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
@@ -17,9 +18,11 @@ import msgspec
 import orjson
 import trio
 
+from edgekube import limits
 from edgekube.api.controller import Key
 from edgekube.api.kinds import POD, Kind
 from edgekube.api.objects import Object
+from edgekube.api.selectors import LabelSelector
 from edgekube.api.verbs import DELETED, EVERYTHING, ListOptions, Verbs, WatchEvent
 from edgekube.reconcile.follow import follow
 
@@ -37,6 +40,7 @@ class _Metadata(msgspec.Struct):
     uid: str = ""
     resourceVersion: str = "0"
     deletionTimestamp: str | None = None
+    labels: dict[str, str] | None = None
     ownerReferences: list[_Owner] | None = None
 
 
@@ -60,7 +64,7 @@ _pod_decoder = msgspec.json.Decoder(_Pod)
 class Entry:
     """One object: its JSON and what is asked without decoding it."""
 
-    __slots__ = ("changed_at", "deleting", "node", "owners", "raw", "revision", "uid")
+    __slots__ = ("changed_at", "deleting", "labels", "node", "owners", "raw", "revision", "uid")
 
     def __init__(self, raw: bytes, metadata: _Metadata, node: str | None, changed_at: float) -> None:
         self.raw = raw
@@ -71,6 +75,7 @@ class Entry:
         #: "" stands for "no controller": the index then finds what may be adopted.
         self.owners = tuple(owner.uid for owner in owners) + (() if any(owner.controller for owner in owners) else ("",))
         self.node = node
+        self.labels: dict[str, str] = metadata.labels or {}
         self.changed_at = changed_at
 
 
@@ -122,6 +127,8 @@ class Table:
         self.by_owner: dict[str, set[Key]] = {}
         self.by_node: dict[str, set[Key]] = {}
         self.subscribers: list[Subscriber] = []
+        #: When the latest removed objects went.
+        self.ended: OrderedDict[Key, float] = OrderedDict()
         self._is_pod = kind is POD
         self._listing: set[Key] | None = None
         self._moved: trio.Event | None = None
@@ -213,6 +220,10 @@ class Table:
         if not names:
             del self.namespaces[key.namespace]
         self._unindex(key, old)
+        self.ended[key] = trio.current_time()
+        self.ended.move_to_end(key)
+        if len(self.ended) > limits.VIEW_ENDED_MAX:
+            self.ended.popitem(last=False)
         self._tell(key, old.raw, None)
 
     def _unindex(self, key: Key, entry: Entry) -> None:
@@ -294,6 +305,10 @@ class ClusterView:
         names = [table.namespaces.get(namespace, {})] if namespace else list(table.namespaces.values())
         return (decode(kind, entry.raw) for entries in names for entry in list(entries.values()))
 
+    def selected(self, kind: Kind, namespace: str, selector: LabelSelector) -> Iterator[Object]:
+        entries = list(self._tables[kind].namespaces.get(namespace, {}).values())
+        return (decode(kind, entry.raw) for entry in entries if selector.matches(entry.labels))
+
     def owned_by(self, kind: Kind, owner_uid: str) -> Iterator[Object]:
         return self._at(kind, self._tables[kind].by_owner.get(owner_uid, ()))
 
@@ -301,8 +316,9 @@ class ClusterView:
         return self._at(POD, self._tables[POD].by_node.get(node_name, ()))
 
     def changed_at(self, kind: Kind, namespace: str, name: str) -> float | None:
-        entry = self._tables[kind].get(namespace, name)
-        return None if entry is None else entry.changed_at
+        table = self._tables[kind]
+        entry = table.get(namespace, name)
+        return table.ended.get(Key(namespace, name)) if entry is None else entry.changed_at
 
     def _at(self, kind: Kind, keys: set[Key] | tuple[()]) -> Iterator[Object]:
         table = self._tables[kind]

@@ -16,7 +16,8 @@ from edgekube.api.calls import Call, Create, Delete, Later, Patch, Record, Updat
 from edgekube.api.controller import Controller, Key, Moment, key_of
 from edgekube.api.errors import StatusError, already_exists, conflict, not_found
 from edgekube.api.kinds import POD, Kind
-from edgekube.api.objects import Object, metadata_of, name_of, namespace_of, owners_of, uid_of
+from edgekube.api.objects import Object, labels_of, metadata_of, name_of, namespace_of, owners_of, uid_of
+from edgekube.api.selectors import LabelSelector
 from edgekube.api.verbs import JSON_PATCH
 
 
@@ -41,6 +42,9 @@ class World:
         for key, raw in list(self._objects.get(kind, {}).items()):
             if not namespace or key.namespace == namespace:
                 yield orjson.loads(raw)
+
+    def selected(self, kind: Kind, namespace: str, selector: LabelSelector) -> Iterator[Object]:
+        return (obj for obj in self.list(kind, namespace) if selector.matches(labels_of(obj)))
 
     def owned_by(self, kind: Kind, owner_uid: str) -> Iterator[Object]:
         for obj in self.list(kind):
@@ -78,7 +82,7 @@ class World:
         key = key_of(obj)
         if metadata.get("deletionTimestamp") and not metadata.get("finalizers") and "deletionGracePeriodSeconds" not in metadata:
             self._objects[kind].pop(key, None)
-            self._seen.pop((kind, key), None)
+            self._seen[kind, key] = self.now - self.started
             return obj
         self._objects.setdefault(kind, {})[key] = orjson.dumps(obj)
         self._seen[kind, key] = self.now - self.started
@@ -86,7 +90,7 @@ class World:
 
     def gone(self, kind: Kind, namespace: str, name: str) -> None:
         self._objects[kind].pop(Key(namespace, name), None)
-        self._seen.pop((kind, Key(namespace, name)), None)
+        self._seen[kind, Key(namespace, name)] = self.now - self.started
 
     def plan(self, controller: Controller, namespace: str, name: str) -> builtins.list[Call]:
         return controller.plan(self, Key(namespace, name), self.moment())
