@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from edgekube.containerd import cri_messages as messages
-from edgekube.containerd import image_store
 from edgekube.containerd._generated import cri_pb2, events_pb2
 from edgekube.containerd.model import (
     Container,
@@ -207,6 +206,8 @@ class CriRuntime:
         return (rows[0].fs_id.mountpoint if rows else "", sum(row.used_bytes.value for row in rows))
 
     async def import_archive(self, archive: Path) -> list[str]:
+        from edgekube.containerd import image_store  # tarfile and its kin are needed now and then only
+
         references = await image_store.import_archive(self.rpc, archive)
         await self.wait_for_images(references)
         return references

@@ -26,6 +26,7 @@ from edgekube.containerd.model import (
     SandboxStatus,
     Security,
 )
+from edgekube.containerd.pause import REFERENCE
 
 _MODES: Final[dict[str, int]] = {"POD": 0, "CONTAINER": 1, "NODE": 2}
 _MODE_NAMES: Final[tuple[NamespaceMode, ...]] = ("POD", "CONTAINER", "NODE", "CONTAINER")
@@ -244,6 +245,8 @@ def image(message: Any) -> Image:
         size_bytes=message.size,
         uid=cast(int, message.uid.value) if message.HasField("uid") else None,
         username=message.username,
+        # containerd 1.6 knows the label and does not report it.
+        pinned=message.pinned or REFERENCE in message.repo_tags,
     )
 
 

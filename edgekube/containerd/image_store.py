@@ -104,13 +104,14 @@ class Store:
         """Store a blob; its digest. ``expected`` may be empty. Raises RuntimeFailure when digest or size do not match."""
         if expected:
             self._hold(expected)
-        exchange = self._rpc.exchange_blocking(_CONTENT, "Write", self._metadata)
+        exchange = self._rpc.exchange_blocking(_CONTENT, "Write", _LEASE_SECONDS, self._metadata)
         reference = f"{self._lease}-{secrets.token_hex(8)}"
         hashed = hashlib.sha256()
         try:
             exchange.ask(content_pb2.WriteContentRequest(action=_STAT, ref=reference, total=size_bytes, expected=expected))
             offset = 0
             for chunk in chunks:
+                trio.from_thread.check_cancelled()
                 for start in range(0, len(chunk), _CHUNK_BYTES):
                     piece = chunk[start : start + _CHUNK_BYTES]
                     exchange.ask(content_pb2.WriteContentRequest(action=_WRITE, ref=reference, offset=offset, data=piece))

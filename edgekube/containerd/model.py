@@ -202,6 +202,7 @@ class Image:
     size_bytes: int
     uid: int | None = None
     username: str = ""
+    pinned: bool = False  # must not be collected: the sandbox image
 
 
 @dataclass(frozen=True, slots=True)

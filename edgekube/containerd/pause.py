@@ -25,6 +25,9 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
+#: The sandbox image's name; the tag changes when the bytes do.
+REFERENCE: Final = "edgekube.local/pause:1"
+
 #: Where the file is mapped: any page-aligned address above vm.mmap_min_addr.
 _BASE: Final = 0x400000
 _SIGNALS: Final = 1 << (2 - 1) | 1 << (15 - 1) | 1 << (17 - 1)  # SIGINT, SIGTERM, SIGCHLD: the same numbers on all three

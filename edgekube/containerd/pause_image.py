@@ -9,20 +9,24 @@ Next: containerd.supervisor.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from edgekube.containerd import image_store, oci, pause
+from edgekube.containerd import pause
 from edgekube.containerd.cri import CriRuntime
 from edgekube.containerd.host import RuntimeUnavailable
 
-#: The tag changes when the bytes do.
-REFERENCE: Final = "edgekube.local/pause:1"
+if TYPE_CHECKING:
+    from edgekube.containerd.oci import Assembled
+
+REFERENCE: Final = pause.REFERENCE
 #: containerd docs/cri/image-labels (pkg/cri/labels): the CRI reports such an image as pinned, and image collection passes it by.
 PINNED_LABEL: Final = {"io.cri-containerd.pinned": "pinned"}
 
 
-def build(machine: str | None = None) -> oci.Assembled:
+def build(machine: str | None = None) -> Assembled:
     """The image for ``machine`` (``uname -m``). KeyError for one that the program was not written for."""
+    from edgekube.containerd import oci
+
     program = pause.executable(machine or oci.this_machine())
     files = oci.layer([oci.Entry("pause", program, mode=0o755)])
     return oci.assemble([files], oci.Run(entrypoint=["/pause"]), machine)
@@ -32,6 +36,8 @@ async def ensure(runtime: CriRuntime) -> None:
     """Write the image unless it is there. Raises RuntimeUnavailable on a machine without a pause program."""
     if await runtime.image_status(REFERENCE) is not None:
         return
+    from edgekube.containerd import image_store
+
     try:
         image = build()
     except KeyError as error:

@@ -91,7 +91,9 @@ class Runtime(Protocol):
 
     async def list_images(self) -> list[Image]: ...
 
-    async def remove_image(self, reference: str) -> None: ...
+    async def remove_image(self, reference: str) -> None:
+        """Removes the image with every name that it has, as the CRI does."""
+        ...
 
     async def import_archive(self, archive: Path) -> list[str]:
         """Import an OCI layout or docker-save archive (plain or gzip tar); the references it brought."""

@@ -57,9 +57,9 @@ class Exchange:
     makes the requests must not run there.
     """
 
-    def __init__(self, start: Callable[..., Any], metadata: tuple[tuple[str, str], ...]) -> None:
+    def __init__(self, start: Callable[..., Any], timeout_seconds: float, metadata: tuple[tuple[str, str], ...]) -> None:
         self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._call = start(iter(self._requests.get, None), metadata=metadata)
+        self._call = start(iter(self._requests.get, None), timeout=timeout_seconds, metadata=metadata)
 
     def ask(self, request: Any) -> Any:
         self._requests.put(request)
@@ -160,9 +160,11 @@ class Rpc:
         except grpc.RpcError as error:
             raise failure_of(error) from None
 
-    def exchange_blocking(self, service: Any, method: str, metadata: tuple[tuple[str, str], ...] = ()) -> Exchange:
+    def exchange_blocking(
+        self, service: Any, method: str, timeout_seconds: float, metadata: tuple[tuple[str, str], ...] = ()
+    ) -> Exchange:
         """A two-way stream from a worker thread."""
-        return Exchange(self._callable(service, method), metadata)
+        return Exchange(self._callable(service, method), timeout_seconds, metadata)
 
     @asynccontextmanager
     async def stream(self, service: Any, method: str, request: Any) -> AsyncIterator[AsyncIterator[Any]]:
