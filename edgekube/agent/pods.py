@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import orjson
 import trio
@@ -65,6 +66,19 @@ class Pods:
         worker = self._workers.get(uid)
         if worker is not None:
             worker.references_changed()
+
+    def poke_all(self) -> None:
+        """Something that any pod may have waited for is there now: an image."""
+        for worker in self._workers.values():
+            worker.retry_images()
+
+    def running_logs(self) -> Iterator[tuple[str, Path]]:
+        """(container id, log file) of each running container."""
+        for worker in self.workers():
+            paths = self.node.paths(worker.pod())
+            for item in self.node.observer.of(worker.uid).containers:
+                if item.status.state == "RUNNING":
+                    yield item.status.id, paths.log(item.status.name, item.status.attempt)
 
     # --- from the API -------------------------------------------------------------------------------------------------
 

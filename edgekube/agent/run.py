@@ -8,6 +8,7 @@ Next: agent.pods, agent.node, agent.server.
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from collections.abc import Callable
@@ -15,14 +16,17 @@ from collections.abc import Callable
 import trio
 
 from edgekube.agent import node_object
+from edgekube.agent.archives import import_archives
 from edgekube.agent.cgroups import Cgroups
 from edgekube.agent.context import NodeContext
 from edgekube.agent.facts import gather, node_addresses
 from edgekube.agent.images import Images
+from edgekube.agent.log_rotation import keep_logs_small
 from edgekube.agent.node import NodeReporter
 from edgekube.agent.observe import Observer
 from edgekube.agent.pods import Pods
 from edgekube.agent.references import References
+from edgekube.agent.server import AgentServer
 from edgekube.agent.services import Services
 from edgekube.agent.tokens import TokenSource
 from edgekube.agent.volumes.setup import VolumeSetup
@@ -32,6 +36,8 @@ from edgekube.containerd.protocol import Runtime
 from edgekube.reconcile.follow import follow
 from edgekube.reconcile.recorder import Recorder
 from edgekube.settings import Settings
+from edgekube.wire.server import serve
+from edgekube.wire.tls import ServerTls
 
 log = logging.getLogger("edgekube.agent")
 
@@ -41,13 +47,19 @@ async def run_agent(
     verbs: Verbs,
     runtime: Runtime,
     *,
+    authorize: Callable[[bytes | None], bool],
+    tls: ServerTls | None,
     server: bool = False,
     recorder: Recorder | None = None,
     clock: Callable[[], float] = time.time,
     task_status: trio.TaskStatus[Pods] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Runs until cancelled. ``server``: this machine has the control plane too (its node role). Started once the Node is
-    registered and pods are being followed; the value is what agent.server looks pods up in."""
+    """Runs until cancelled; started once the API has been told that the Node is Ready.
+
+    ``tls`` is the listener's on settings.agent_port (it must ask for client certificates); None serves nobody. ``authorize`` gets
+    the DER certificate that TLS verified and says whether it is the API server's. ``server``: the control plane is here too (the
+    node role label). The value given at the start is what tests and the status command look pods up in.
+    """
     facts = await trio.to_thread.run_sync(gather, settings.data_dir)
     addresses = node_addresses(settings)
     async with trio.open_nursery() as nursery:
@@ -83,5 +95,9 @@ async def run_agent(
         selection = ListOptions(field_selector=f"spec.nodeName={settings.node_name}")
         nursery.start_soon(follow, verbs, POD, pods, selection)
         nursery.start_soon(pods.adopt)
+        nursery.start_soon(keep_logs_small, runtime, pods.running_logs)
+        nursery.start_soon(import_archives, settings.images_dir, runtime, pods.poke_all)
+        if tls is not None:
+            await nursery.start(functools.partial(serve, AgentServer(pods, authorize), port=settings.agent_port, tls=tls))
         await reporter.ready.wait()
         task_status.started(pods)

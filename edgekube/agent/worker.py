@@ -126,6 +126,14 @@ class PodWorker:
         self.memory.troubles.pop("prepare", None)
         self.poke()
 
+    def retry_images(self) -> None:
+        """An image arrived: containers that wait for one try again now."""
+        for name, waiting in list(self.memory.waiting.items()):
+            if waiting.reason in ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull"):
+                del self.memory.waiting[name]
+                self._node.images.forget(self.uid)
+        self.poke()
+
     @staticmethod
     def _metadata_key(pod: Object) -> tuple[object, object]:
         metadata = pod.get("metadata") or {}

@@ -144,7 +144,9 @@ class Node:
 
     async def _run(self, *, task_status: trio.TaskStatus[Pods]) -> None:
         with self._scope:
-            await run_agent(self.place.settings, self.verbs, self.runtime, task_status=task_status)
+            await run_agent(
+                self.place.settings, self.verbs, self.runtime, authorize=bool, tls=None, task_status=task_status
+            )
         self._ended.set()
 
     async def stop(self) -> None:
