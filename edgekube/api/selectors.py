@@ -284,12 +284,20 @@ def parse_label_selector(text: str) -> LabelSelector:
     """The selector of a query (``a=b,c in (d,e),!f,g>3``). StatusError BadRequest on bad text."""
     if not text:
         return EVERYTHING
+    return _parse_cached(text) if len(text) <= _CACHED_CHARACTERS_MAX else _parse(text)
+
+
+def _parse(text: str) -> LabelSelector:
     try:
         requirements = _LabelParser(text).parse()
     except ValueError as error:
         raise bad_request(str(error)) from None
     return LabelSelector(tuple(sorted(requirements, key=lambda requirement: requirement.key)))
 
+
+#: Clients list and watch with few selectors, again and again; what is remembered stays below 0.2 MB.
+_CACHED_CHARACTERS_MAX: Final = 256
+_parse_cached: Final = lru_cache(maxsize=128)(_parse)
 
 _EXPRESSION_OPERATORS: Final = {"In": IN, "NotIn": NOT_IN, "Exists": EXISTS, "DoesNotExist": NOT_EXISTS}
 
@@ -315,21 +323,23 @@ def label_selector_of_set(labels: Mapping[str, str] | None) -> LabelSelector:
 
 # --- fields ----------------------------------------------------------------------------------------------------------
 
-#: Reads the selectable text out of a decoded object, whole or partial.
-_Read: TypeAlias = Callable[[Object], str]
+#: Reads the selectable text out of a decoded object, whole (dicts) or partial (structs).
+_Read: TypeAlias = Callable[[Any], str]
+_Path: TypeAlias = tuple[str, ...]
 
 
-def _at(obj: Object, path: tuple[str, ...]) -> Any:
+def _at(obj: Any, path: tuple[str, ...]) -> Any:
+    """The value at a path of a decoded object, or of a partial decode of one."""
     value: Any = obj
     for step in path:
-        value = value.get(step) if isinstance(value, dict) else None
+        value = value.get(step) if isinstance(value, dict) else getattr(value, step, None)
         if value is None:
             return None
     return value
 
 
 def _text(*path: str) -> _Read:
-    def read(obj: Object) -> str:
+    def read(obj: Any) -> str:
         value = _at(obj, path)
         return "" if value is None else str(value)
 
@@ -344,16 +354,24 @@ def _count(*path: str) -> _Read:
     return lambda obj: str(_at(obj, path) or 0)
 
 
-def _pod_ip(obj: Object) -> str:
+def _pod_ip(obj: Any) -> str:
     ips = _at(obj, ("status", "podIPs"))
     if ips:
         return str(ips[0].get("ip") or "")
     return str(_at(obj, ("status", "podIP")) or "")
 
 
-def _event_source(obj: Object) -> str:
+_EVENT_SOURCES: Final = (
+    ("source", "component"),
+    ("deprecatedSource", "component"),
+    ("reportingComponent",),
+    ("reportingController",),
+)
+
+
+def _event_source(obj: Any) -> str:
     """The old field, or what newer recorders write instead of it."""
-    for path in (("source", "component"), ("deprecatedSource", "component"), ("reportingComponent",), ("reportingController",)):
+    for path in _EVENT_SOURCES:
         value = _at(obj, path)
         if value:
             return str(value)
@@ -363,45 +381,54 @@ def _event_source(obj: Object) -> str:
 @dataclass(frozen=True, slots=True)
 class _Field:
     read: _Read
-    #: Top-level keys that reading needs: the partial decode takes these and no more.
-    needs: tuple[str, ...]
+    #: Paths that reading needs: the partial decode takes these and no more.
+    needs: tuple[_Path, ...]
 
 
 def _plain(*labels: str) -> dict[str, _Field]:
-    return {label: _Field(_text(*label.split(".")), (label.split(".", 1)[0],)) for label in labels}
+    return {label: _Field(_text(*label.split(".")), (tuple(label.split(".")),)) for label in labels}
+
+
+def _flag_field(*path: str) -> _Field:
+    return _Field(_flag(*path), (path,))
+
+
+def _count_field(*path: str) -> _Field:
+    return _Field(_count(*path), (path,))
 
 
 _METADATA: Final = _plain("metadata.name", "metadata.namespace")
 _REFERENCE: Final = ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
-_EVENT_SOURCE: Final = _Field(_event_source, ("source", "deprecatedSource", "reportingComponent", "reportingController"))
+_EVENT_SOURCE: Final = _Field(_event_source, _EVENT_SOURCES)
+_POD_IP: Final = _Field(_pod_ip, (("status", "podIP"), ("status", "podIPs")))
 
 #: (group, kind) -> what may be selected besides the name and the namespace.
 _SELECTABLE: Final[dict[tuple[str, str], dict[str, _Field]]] = {
     ("", "Pod"): {
         **_plain("spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName"),
         **_plain("status.phase", "status.nominatedNodeName"),
-        "spec.host": _Field(_text("spec", "nodeName"), ("spec",)),
-        "spec.hostNetwork": _Field(_flag("spec", "hostNetwork"), ("spec",)),
-        "status.podIP": _Field(_pod_ip, ("status",)),
-        "status.podIPs": _Field(_pod_ip, ("status",)),
+        "spec.host": _Field(_text("spec", "nodeName"), (("spec", "nodeName"),)),
+        "spec.hostNetwork": _flag_field("spec", "hostNetwork"),
+        "status.podIP": _POD_IP,
+        "status.podIPs": _POD_IP,
     },
-    ("", "Node"): {"spec.unschedulable": _Field(_flag("spec", "unschedulable"), ("spec",))},
+    ("", "Node"): {"spec.unschedulable": _flag_field("spec", "unschedulable")},
     ("", "Namespace"): _plain("status.phase"),
     ("", "Secret"): _plain("type"),
     ("", "Service"): _plain("spec.clusterIP", "spec.type"),
-    ("", "ReplicationController"): {"status.replicas": _Field(_count("status", "replicas"), ("status",))},
+    ("", "ReplicationController"): {"status.replicas": _count_field("status", "replicas")},
     ("", "Event"): {
         **_plain(*(f"involvedObject.{part}" for part in _REFERENCE)),
         **_plain("reason", "type"),
-        "reportingComponent": _Field(_text("reportingComponent"), ("reportingComponent",)),
+        "reportingComponent": _Field(_text("reportingComponent"), (("reportingComponent",),)),
         "source": _EVENT_SOURCE,
     },
     ("events.k8s.io", "Event"): {
         **_plain(*(f"regarding.{part}" for part in _REFERENCE)),
         **_plain("reason", "type", "reportingController"),
     },
-    ("apps", "ReplicaSet"): {"status.replicas": _Field(_count("status", "replicas"), ("status",))},
-    ("batch", "Job"): {"status.successful": _Field(_count("status", "succeeded"), ("status",))},
+    ("apps", "ReplicaSet"): {"status.replicas": _count_field("status", "replicas")},
+    ("batch", "Job"): {"status.successful": _count_field("status", "succeeded")},
     ("certificates.k8s.io", "CertificateSigningRequest"): _plain("spec.signerName"),
     ("resource.k8s.io", "ResourceSlice"): _plain("spec.driver", "spec.nodeName"),
 }
@@ -424,11 +451,19 @@ class _Named(msgspec.Struct):
 _decode_named: Final = msgspec.json.Decoder(_Named).decode
 
 
+def _part_type(paths: Iterable[_Path]) -> Any:
+    """A struct with the fields that the paths go through; whatever lies at a path's end is decoded whole."""
+    steps: dict[str, list[_Path]] = {}
+    for path in paths:
+        steps.setdefault(path[0], []).append(path[1:])
+    fields = [(step, Any if () in rests else _part_type(rests) | None, None) for step, rests in sorted(steps.items())]
+    return msgspec.defstruct("Part", fields)
+
+
 @lru_cache(maxsize=64)
-def _partial_decoder(keys: frozenset[str]) -> Callable[[bytes], Any]:
-    """Decodes the named top-level parts of a document and skips the rest."""
-    shape = msgspec.defstruct("Part", [(key, Any, None) for key in sorted(keys)])
-    return msgspec.json.Decoder(shape).decode
+def _partial_decoder(paths: frozenset[_Path]) -> Callable[[bytes], Any]:
+    """Decodes what lies at the paths of a document and skips the rest."""
+    return msgspec.json.Decoder(_part_type(paths)).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -459,6 +494,9 @@ class FieldSelector:
         return next((term.value for term in self.terms if term.equal and term.label == field), None)
 
     def matches(self, obj: Object) -> bool:
+        return self._matches(obj)
+
+    def _matches(self, obj: Any) -> bool:
         return all((term.field.read(obj) == term.value) is term.equal for term in self.terms)
 
     def matches_name(self, namespace: str, name: str) -> bool:
@@ -472,9 +510,7 @@ class FieldSelector:
         if self.metadata_only:
             metadata = _decode_named(raw).metadata
             return self.matches_name(metadata.namespace, metadata.name)
-        keys = frozenset(key for term in self.terms for key in term.field.needs)
-        part = _partial_decoder(keys)(raw)
-        return self.matches({key: getattr(part, key) for key in keys})
+        return self._matches(_partial_decoder(frozenset(path for term in self.terms for path in term.field.needs))(raw))
 
     def __str__(self) -> str:
         return ",".join(f"{term.label}{'=' if term.equal else '!='}{term.value}" for term in self.terms)

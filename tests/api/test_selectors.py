@@ -174,3 +174,14 @@ def test_any_text_is_parsed_or_refused_and_its_own_text_means_the_same(text: str
         assert error.reason == "BadRequest"
     else:
         assert parse_label_selector(str(selector)) == selector
+
+
+@pytest.mark.parametrize(
+    "parts", [{}, {"spec": None, "status": None}, {"spec": {}, "status": {"podIPs": []}}, {"status": {"podIP": "x"}}]
+)
+def test_missing_parts_read_alike_from_objects_and_bytes(parts: Object) -> None:
+    obj = {"metadata": {"name": "a"}, **parts}
+    for field in selectors.selectable_fields(POD):
+        for text in (f"{field}=", f"{field}!=x", f"{field}=false"):
+            selector = parse_field_selector(POD, text)
+            assert selector.matches_raw(orjson.dumps(obj)) is selector.matches(obj), text
