@@ -257,3 +257,10 @@ WATCH_SECONDS_MIN = 1800
 WATCH_SECONDS_MAX = 3600
 #: Connecting to a node's agent for logs, exec and the like.
 AGENT_CONNECT_SECONDS = 10
+
+# --- daemon ----------------------------------------------------------------------------------------------------------
+
+#: How long running requests may take to end after SIGTERM; systemd's default kills after 90 s.
+DRAIN_SECONDS = 5.0
+#: Events are kept for an hour, as kube-apiserver's --event-ttl has it.
+EVENT_TTL_SECONDS = 3600.0

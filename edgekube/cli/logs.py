@@ -1,0 +1,36 @@
+"""How log lines look: one line each, on standard error.
+
+Enters: records of the standard library's logging. Leaves: text (time, level, logger, message) or JSON.
+Next: cli.server.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import time
+
+
+class _Text(logging.Formatter):
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s.%(msecs)03dZ %(levelname)-7s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S")
+
+
+class _Json(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        stamp = self.formatTime(record, "%Y-%m-%dT%H:%M:%S") + f".{int(record.msecs):03d}Z"
+        line = {"time": stamp, "level": record.levelname, "logger": record.name, "message": record.getMessage()}
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
+def configure_logging(format_name: str) -> None:
+    """``text`` or ``json``. EDGEKUBE_DEBUG=1 also shows each request."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Json() if format_name == "json" else _Text())
+    logging.basicConfig(level=logging.DEBUG if os.environ.get("EDGEKUBE_DEBUG") == "1" else logging.INFO, handlers=[handler])
+    logging.Formatter.converter = staticmethod(time.gmtime)
+    logging.raiseExceptions = False  # a closed log must not take a cluster down

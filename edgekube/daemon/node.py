@@ -1,0 +1,50 @@
+"""A node: the supervised runtime, the pod network, the agent and its port.
+
+Enters: Settings with the node's address, Verbs, the node's certificate.
+Leaves: a Ready node, until cancelled; its containers and its packet filter go on.
+Holds: runtime, network and agent start side by side: none of them waits longer than it has to.
+Next: agent.run, daemon.pod_network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import trio
+
+from edgekube.agent.run import run_agent
+from edgekube.api.verbs import Verbs
+from edgekube.containerd.cri import connect
+from edgekube.containerd.supervisor import supervise
+from edgekube.daemon.identity import Identity, is_api_server
+from edgekube.daemon.pod_network import run_pod_network
+from edgekube.settings import Settings
+from edgekube.wire.tls import ServerTls
+
+
+async def run_node(
+    settings: Settings,
+    verbs: Verbs,
+    identity: Identity,
+    clock: Callable[[], float],
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Started once the Node is Ready and pods have a network. Raises RuntimeUnavailable when there is no usable containerd."""
+    async with supervise(settings) as socket_path, connect(socket_path) as runtime, trio.open_nursery() as nursery:
+        async with trio.open_nursery() as starting:
+            starting.start_soon(nursery.start, run_pod_network, settings, verbs, settings.node_ip)
+
+            agent = partial(
+                run_agent,
+                settings,
+                verbs,
+                runtime,
+                tls=ServerTls(identity.node.certificate, identity.node.key, identity.authority_path),
+                authorize=is_api_server,
+                server=True,
+                clock=clock,
+            )
+            starting.start_soon(nursery.start, agent)
+        task_status.started()
