@@ -140,13 +140,16 @@ class Supervisor:
         text = render(self.instance, await trio.to_thread.run_sync(host.containerd_version, binary))
         digest = hashlib.sha256(text.encode()).hexdigest()
         running = _Running.read(self.pid_file)
-        if running is not None and (running.config_digest != digest or not await self._answers()):
-            log.info("containerd=restart pid=%d reason=%s", running.pid, "config" if running.config_digest != digest else "hung")
+        if running is not None and (reason := await self._reason_to_restart(running, digest)):
+            log.info("containerd=restart pid=%d reason=%s", running.pid, reason)
             await self._end(running)
             running = None
         if running is not None:
             log.info("containerd=adopted pid=%d address=%s", running.pid, address)
         else:
+            for stray in self._strays():
+                log.warning("containerd=stray pid=%d reason=not-in-pid-file", stray.pid)
+                await self._end(stray)
             running = self._spawn(binary, text, digest)
         self._running = running
         try:
@@ -155,6 +158,33 @@ class Supervisor:
             # It runs and is of no use: the next attempt begins afresh. Containers do not need it meanwhile.
             await self._end(running)
             raise
+
+    async def _reason_to_restart(self, running: _Running, digest: str) -> str:
+        """Empty to leave it running."""
+        if running.config_digest != digest:
+            return "configuration-changed"
+        try:
+            if os.readlink(f"/proc/{running.pid}/exe").endswith(" (deleted)"):
+                return "package-upgraded"
+        except OSError:
+            return "gone"
+        return "" if await self._answers() else "does-not-answer"
+
+    def _strays(self) -> list[_Running]:
+        """Any containerd of our configuration that no pid file knows: edgekube died, or the disk was full, after starting it.
+
+        It holds the lock on containerd's database, so a second one would wait for ever.
+        """
+        arguments = ["--config", str(self.config_file)]
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            except OSError:
+                continue
+            if words[1:3] == arguments and Path(words[0]).name == "containerd":
+                found.append(_Running(int(process.name), _starttime(int(process.name)), ""))
+        return found
 
     def _spawn(self, binary: str, text: str, digest: str) -> _Running:
         self.config_file.write_text(text)

@@ -178,6 +178,17 @@ async def test_a_pid_file_of_another_process_is_not_believed(own_place: Place) -
         assert pid_of(own_place) != os.getpid()
 
 
+async def test_a_containerd_that_no_pid_file_knows_is_replaced(own_place: Place) -> None:
+    """edgekube was killed between starting containerd and writing down its pid."""
+    async with supervise(own_place.settings):
+        stray = pid_of(own_place)
+    (own_place.settings.containerd_state / "containerd.pid").unlink()
+    async with supervise(own_place.settings) as address, connect(address) as runtime:
+        assert pid_of(own_place) != stray
+        assert not Path(f"/proc/{stray}/exe").exists()
+        assert (await runtime.conditions())["RuntimeReady"] == (True, "")
+
+
 async def test_containerd_that_cannot_start_says_why(own_place: Place) -> None:
     instance = await trio.to_thread.run_sync(instance_of, own_place.settings)
     (instance.root / "io.containerd.metadata.v1.bolt").write_text("a file where containerd wants a directory")
