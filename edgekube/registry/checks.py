@@ -8,9 +8,10 @@ Next: api.strict, api.validation.
 
 from __future__ import annotations
 
-from edgekube.api import strict
+from edgekube.api import errors, strict, validation
+from edgekube.api.errors import Cause
 from edgekube.api.kinds import Kind
-from edgekube.api.objects import Object
+from edgekube.api.objects import Object, name_of
 from edgekube.registry.context import STRICT, WARN, Context
 
 
@@ -33,8 +34,15 @@ def report(kind: Kind, messages: list[str], context: Context) -> None:
 
 
 def create(kind: Kind, obj: Object, context: Context) -> None:
-    """The values of a new object, in its stored version."""
+    """The values of a new object, in its stored version. StatusError Invalid."""
+    _judge(kind, obj, validation.validate_create(kind, obj))
 
 
 def update(kind: Kind, new: Object, old: Object, subresource: str, context: Context) -> None:
-    """The values of a changed object, in its stored version."""
+    """The values of a changed object, in its stored version. StatusError Invalid."""
+    _judge(kind, new, validation.validate_update(kind, new, old, subresource))
+
+
+def _judge(kind: Kind, obj: Object, causes: list[Cause]) -> None:
+    if causes:
+        raise errors.invalid(kind.group, kind.kind, name_of(obj), causes)

@@ -1,0 +1,250 @@
+"""Objects over HTTP: create, read, change, delete, and what goes wrong."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.registry.cluster import config_map, deployment, pod, service
+from tests.server.running import Api
+
+CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
+DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
+PODS = "/api/v1/namespaces/default/pods"
+SERVICES = "/api/v1/namespaces/default/services"
+
+
+async def test_a_life(api: Api) -> None:
+    created = await api.ask("POST", CONFIGMAPS, config_map("a"))
+    assert created.status == 201
+    assert created.json["metadata"]["namespace"] == "default"
+    read = await api.ask("GET", f"{CONFIGMAPS}/a")
+    assert (read.status, read.body) == (200, created.body)
+    changed = await api.ask("PUT", f"{CONFIGMAPS}/a", {**read.json, "data": {"key": "other"}})
+    assert (changed.status, changed.json["data"]) == (200, {"key": "other"})
+    stale = await api.ask("PUT", f"{CONFIGMAPS}/a", read.json)
+    assert (stale.status, stale.json["reason"]) == (409, "Conflict")
+    assert stale.json["message"] == (
+        'Operation cannot be fulfilled on configmaps "a": the object has been modified; please apply your changes to the '
+        "latest version and try again"
+    )
+    gone = await api.ask("DELETE", f"{CONFIGMAPS}/a")
+    assert gone.status == 200
+    assert gone.json["status"] == "Success"
+    assert gone.json["details"] == {"name": "a", "kind": "configmaps", "uid": created.json["metadata"]["uid"]}
+    missing = await api.ask("GET", f"{CONFIGMAPS}/a")
+    assert missing.json == {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Failure",
+        "message": 'configmaps "a" not found',
+        "reason": "NotFound",
+        "details": {"name": "a", "kind": "configmaps"},
+        "code": 404,
+    }
+
+
+async def test_a_change_that_changes_nothing_keeps_the_revision(api: Api) -> None:
+    created = (await api.ask("POST", CONFIGMAPS, config_map("a"))).json
+    patched = await api.ask("PATCH", f"{CONFIGMAPS}/a", {"data": {"key": "value"}}, content_type="application/merge-patch+json")
+    assert patched.json["metadata"]["resourceVersion"] == created["metadata"]["resourceVersion"]
+
+
+async def test_generation_counts_changes_of_intent(api: Api) -> None:
+    created = (await api.ask("POST", DEPLOYMENTS, {**deployment("web"), "status": {"replicas": 9}})).json
+    assert created["metadata"]["generation"] == 1
+    assert created["status"] == {}
+    merge = {"content_type": "application/merge-patch+json"}
+    labelled = (await api.ask("PATCH", f"{DEPLOYMENTS}/web", {"metadata": {"labels": {"a": "b"}}}, **merge)).json
+    assert labelled["metadata"]["generation"] == 1
+    scaled = (await api.ask("PATCH", f"{DEPLOYMENTS}/web", {"spec": {"replicas": 2}}, **merge)).json
+    assert scaled["metadata"]["generation"] == 2
+    status = (await api.ask("PATCH", f"{DEPLOYMENTS}/web/status", {"status": {"replicas": 2}}, **merge)).json
+    assert (status["metadata"]["generation"], status["status"]) == (2, {"replicas": 2})
+
+
+async def test_scale(api: Api) -> None:
+    created = (await api.ask("POST", DEPLOYMENTS, deployment("web", 2))).json
+    scale = (await api.ask("GET", f"{DEPLOYMENTS}/web/scale")).json
+    assert (scale["kind"], scale["apiVersion"]) == ("Scale", "autoscaling/v1")
+    assert scale["metadata"]["resourceVersion"] == created["metadata"]["resourceVersion"]
+    assert (scale["spec"], scale["status"]) == ({"replicas": 2}, {"replicas": 0, "selector": "app=web"})
+    scale["spec"]["replicas"] = 4
+    written = await api.ask("PUT", f"{DEPLOYMENTS}/web/scale", scale)
+    assert (written.status, written.json["spec"]["replicas"]) == (200, 4)
+    again = await api.ask("PUT", f"{DEPLOYMENTS}/web/scale", scale)
+    assert (again.status, again.json["reason"]) == (409, "Conflict")
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "warning"),
+    [
+        ("", 201, '299 - "unknown field \\"spec.replica\\""'),
+        ("?fieldValidation=Warn", 201, '299 - "unknown field \\"spec.replica\\""'),
+        ("?fieldValidation=Ignore", 201, None),
+        ("?fieldValidation=Strict", 400, None),
+    ],
+)
+async def test_unknown_fields(api: Api, query: str, status: int, warning: str | None) -> None:
+    body = deployment("web")
+    body["spec"]["replica"] = 3
+    answered = await api.ask("POST", DEPLOYMENTS + query, body)
+    assert answered.status == status
+    assert answered.headers.get("warning") == warning
+    if status == 400:
+        assert 'unknown field "spec.replica"' in answered.json["message"]
+    else:
+        assert "replica" not in answered.json["spec"]
+
+
+async def test_fields_given_twice(api: Api) -> None:
+    text = b'{"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "a"}, "data": {"k": "1", "k": "2"}}'
+    answered = await api.ask("POST", f"{CONFIGMAPS}?fieldValidation=Strict", text)
+    assert (answered.status, answered.json["reason"]) == (400, "BadRequest")
+    assert 'duplicate field "data.k"' in answered.json["message"]
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status", "reason"),
+    [
+        (b"{", "application/json", 400, "BadRequest"),
+        (b"", "application/json", 400, "BadRequest"),
+        (b"kind: [", "application/yaml", 400, "BadRequest"),
+        (b"k8s\0\n", "application/cbor", 415, "UnsupportedMediaType"),
+        (b'{"kind":"Secret","apiVersion":"v1"}', "application/json", 400, "BadRequest"),
+        (b'{"kind":"ConfigMap","apiVersion":"v2","metadata":{"name":"a"}}', "application/json", 400, "BadRequest"),
+        (b'{"metadata":{"name":"a","namespace":"other"}}', "application/json", 400, "BadRequest"),
+        (b'{"metadata":{"name":"a","resourceVersion":"5"}}', "application/json", 400, "BadRequest"),
+        (b'{"metadata":{"name":"a"},"data":{"k":5}}', "application/json", 400, "BadRequest"),
+        (b'{"metadata":{}}', "application/json", 422, "Invalid"),
+        (b'{"metadata":{"name":"A"}}', "application/json", 422, "Invalid"),
+    ],
+)
+async def test_bad_bodies(api: Api, body: bytes, content_type: str, status: int, reason: str) -> None:
+    answered = await api.ask("POST", CONFIGMAPS, body, content_type=content_type)
+    assert (answered.status, answered.json["reason"]) == (status, reason)
+    assert (await api.ask("GET", CONFIGMAPS)).json["items"] == []
+
+
+async def test_yaml_in_and_out(api: Api) -> None:
+    text = b"metadata: {name: a}\ndata:\n  key: 'yes'\n"
+    created = await api.ask("POST", CONFIGMAPS, text, content_type="application/yaml", accept="application/yaml")
+    assert (created.status, created.headers["content-type"]) == (201, "application/yaml")
+    assert "  key: 'yes'\n" in created.text
+
+
+async def test_a_body_that_is_too_large(api: Api) -> None:
+    body = b'{"data":{"k":"' + b"x" * (3 << 20) + b'"}}'
+    answered = await api.ask("POST", CONFIGMAPS, body)
+    assert (answered.status, answered.json["reason"]) == (413, "RequestEntityTooLarge")
+
+
+async def test_patches_that_are_not_served(api: Api) -> None:
+    answered = await api.ask("PATCH", f"{CONFIGMAPS}/a", b"{}", content_type="application/apply-patch+yaml")
+    assert (answered.status, answered.json["reason"]) == (415, "UnsupportedMediaType")
+
+
+async def test_dry_runs_leave_nothing(api: Api) -> None:
+    answered = await api.ask("POST", f"{CONFIGMAPS}?dryRun=All", config_map("a"))
+    assert answered.status == 201
+    assert (await api.ask("GET", f"{CONFIGMAPS}/a")).status == 404
+    taken = await api.ask("POST", f"{SERVICES}?dryRun=All", service("s", type="NodePort", ports=[{"port": 1, "nodePort": 30001}]))
+    assert taken.status == 201
+    kept = await api.ask("POST", SERVICES, service("s", type="NodePort", ports=[{"port": 1, "nodePort": 30001}]))
+    assert kept.status == 201
+    wrong = await api.ask("POST", f"{CONFIGMAPS}?dryRun=Some", config_map("a"))
+    assert wrong.status == 422
+
+
+async def test_names_and_places_must_agree(api: Api) -> None:
+    await api.ask("POST", CONFIGMAPS, config_map("a"))
+    answered = await api.ask("PUT", f"{CONFIGMAPS}/a", config_map("b"))
+    assert answered.json["message"] == "the name of the object (b) does not match the name on the URL (a)"
+    answered = await api.ask("PUT", f"{CONFIGMAPS}/a", config_map("a", uid="other"))
+    assert (answered.status, answered.json["reason"]) == (409, "Conflict")
+
+
+async def test_put_creates_where_the_kind_allows_it(api: Api) -> None:
+    lease = {"metadata": {"name": "a"}, "spec": {"holderIdentity": "me"}}
+    leases = "/apis/coordination.k8s.io/v1/namespaces/default/leases/a"
+    assert (await api.ask("PUT", leases, lease)).status == 201
+    answered = await api.ask("PUT", leases, lease)
+    assert answered.status == 422
+    assert answered.json["details"]["causes"][0]["field"] == "metadata.resourceVersion"
+    assert (await api.ask("PUT", f"{CONFIGMAPS}/a", config_map("a"))).status == 404
+
+
+async def test_methods_that_a_resource_does_not_have(api: Api) -> None:
+    for method, path in (
+        ("DELETE", "/api/v1/namespaces"),
+        ("POST", f"{CONFIGMAPS}/a"),
+        ("GET", "/api/v1/namespaces/default/bindings"),
+        ("PUT", f"{PODS}/a/log"),
+    ):
+        answered = await api.ask(method, path, {} if method != "GET" else None)
+        assert answered.status in (404, 405), (method, path)
+        assert answered.json["reason"] in ("MethodNotAllowed", "NotFound")
+
+
+async def test_two_versions_of_one_object(api: Api) -> None:
+    scalers = "namespaces/default/horizontalpodautoscalers"
+    body = {
+        "metadata": {"name": "a"},
+        "spec": {
+            "scaleTargetRef": {"kind": "Deployment", "name": "web", "apiVersion": "apps/v1"},
+            "maxReplicas": 4,
+            "targetCPUUtilizationPercentage": 60,
+        },
+    }
+    created = await api.ask("POST", f"/apis/autoscaling/v1/{scalers}", body)
+    assert created.json["apiVersion"] == "autoscaling/v1"
+    assert created.json["spec"]["targetCPUUtilizationPercentage"] == 60
+    newer = (await api.ask("GET", f"/apis/autoscaling/v2/{scalers}/a")).json
+    assert newer["spec"]["metrics"][0]["resource"]["target"] == {"type": "Utilization", "averageUtilization": 60}
+    older = (await api.ask("GET", f"/apis/autoscaling/v1/{scalers}")).json
+    assert older["kind"] == "HorizontalPodAutoscalerList"
+    assert older["items"][0]["spec"]["targetCPUUtilizationPercentage"] == 60
+
+
+async def test_an_event_has_two_addresses(api: Api) -> None:
+    event = {
+        "metadata": {"name": "e", "namespace": "default"},
+        "involvedObject": {"kind": "Pod", "name": "p", "namespace": "default"},
+        "reason": "Started",
+        "message": "it runs",
+        "type": "Normal",
+        "count": 1,
+    }
+    assert (await api.ask("POST", "/api/v1/namespaces/default/events", event)).status == 201
+    events = "/apis/events.k8s.io/v1/namespaces/default/events"
+    newer = (await api.ask("GET", f"{events}/e")).json
+    assert (newer["apiVersion"], newer["note"], newer["regarding"]["name"]) == ("events.k8s.io/v1", "it runs", "p")
+    selected = (await api.ask("GET", f"{events}?fieldSelector=regarding.name%3Dp")).json
+    assert [item["note"] for item in selected["items"]] == ["it runs"]
+    nobody = (await api.ask("GET", "/api/v1/events?fieldSelector=involvedObject.name%3Dq")).json
+    assert nobody["items"] == []
+
+
+async def test_pods_go_with_grace(api: Api) -> None:
+    await api.ask("POST", PODS, pod("p"))
+    await api.ask("POST", f"{PODS}/p/binding", {"target": {"kind": "Node", "name": "pi"}})
+    marked = await api.ask("DELETE", f"{PODS}/p")
+    assert (marked.status, marked.json["kind"]) == (200, "Pod")
+    assert marked.json["metadata"]["deletionGracePeriodSeconds"] == 30
+    shorter = await api.ask("DELETE", f"{PODS}/p?gracePeriodSeconds=5")
+    assert shorter.json["metadata"]["deletionGracePeriodSeconds"] == 5
+    longer = await api.ask("DELETE", f"{PODS}/p", {"gracePeriodSeconds": 60})
+    assert longer.json["metadata"]["deletionGracePeriodSeconds"] == 5
+    await api.ask("DELETE", f"{PODS}/p", {"gracePeriodSeconds": 0})
+    assert (await api.ask("GET", f"{PODS}/p")).status == 404
+
+
+async def test_large_answers_are_compressed_for_those_who_ask(api: Api) -> None:
+    await api.ask("POST", CONFIGMAPS, config_map("a", {"key": "x" * 200_000}))
+    plain = await api.ask("GET", CONFIGMAPS)
+    assert "content-encoding" not in plain.headers
+    packed = await api.ask("GET", CONFIGMAPS, accept_encoding="gzip")
+    assert packed.headers["content-encoding"] == "gzip"
+    assert packed.body == plain.body
+    small = await api.ask("GET", "/version", accept_encoding="gzip")
+    assert "content-encoding" not in small.headers
