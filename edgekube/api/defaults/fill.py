@@ -8,8 +8,8 @@ Next: every file of this package.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 from edgekube.api.objects import Object
 
@@ -39,7 +39,6 @@ def part(obj: Object, key: str) -> Object:
     return value
 
 
-def items(obj: Object, key: str) -> Iterator[Object]:
+def items(obj: Object, key: str) -> Sequence[Object]:
     """The objects of a list field; nothing when it is missing."""
-    value: Any = obj.get(key)
-    return (item for item in value if isinstance(item, dict)) if value else iter(())
+    return obj.get(key) or ()

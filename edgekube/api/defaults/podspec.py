@@ -122,12 +122,10 @@ def _default_container(container: Object) -> None:
 
 
 def _default_volume(volume: Object) -> None:
-    sources = [key for key, value in volume.items() if key != "name" and value is not None]
-    if not sources:
+    if len(volume) < 2:
         volume["emptyDir"] = {}
         return
-    for key in sources:
-        source = volume[key]
+    for key, source in volume.items():
         if not isinstance(source, dict):
             continue
         if key in _VOLUME_MODES:

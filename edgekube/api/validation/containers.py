@@ -22,9 +22,11 @@ from edgekube.api.validation.fields import (
     check_nonnegative,
     check_one_of,
     check_port,
+    dns_label,
     items,
     number,
     part,
+    port_name,
     text,
 )
 from edgekube.api.validation.resources import check_requirements
@@ -134,7 +136,7 @@ def _check_common(out: Out, container: Object, around: Surroundings, field: str)
     if not name:
         out.append(causes.required(f"{field}.name"))
     else:
-        check(out, names.dns1123_label(name), f"{field}.name", name)
+        check(out, dns_label(name), f"{field}.name", name)
     if not image:
         out.append(causes.required(f"{field}.image"))
     elif around.is_pod and image != image.strip():
@@ -165,7 +167,7 @@ def _check_ports(out: Out, container: Object, field: str) -> None:
     for i, port in enumerate(items(container, "ports")):
         path, name, container_port = f"{field}[{i}]", text(port, "name"), number(port, "containerPort")
         if name:
-            messages = names.port_name(name)
+            messages = port_name(name)
             if messages:
                 check(out, messages, f"{path}.name", name)
             elif name in seen:

@@ -15,18 +15,21 @@ from typing import Any, Final
 
 import orjson
 
-from edgekube.api import names
 from edgekube.api.objects import Object
 from edgekube.api.validation import causes
 from edgekube.api.validation.fields import (
     Out,
     check,
     check_cidr,
+    check_immutable,
     check_nonnegative,
+    config_key,
+    dns_subdomain,
     items,
     number,
     parse_cidr,
     part,
+    qualified_name,
     same,
     text,
     texts,
@@ -56,12 +59,12 @@ def check_config_map(out: Out, config_map: Object) -> None:
     data, binary = part(config_map, "data"), part(config_map, "binaryData")
     size_bytes = 0
     for key, value in data.items():
-        check(out, names.config_map_key(key), f"data[{key}]", key)
+        check(out, config_key(key), f"data[{key}]", key)
         if key in binary:
             out.append(causes.invalid(f"data[{key}]", key, "duplicate of key present in binaryData"))
         size_bytes += _size_of_text(value or "")
     for key, value in binary.items():
-        check(out, names.config_map_key(key), f"binaryData[{key}]", key)
+        check(out, config_key(key), f"binaryData[{key}]", key)
         size_bytes += _size_of_base64(value or "")
     if size_bytes > DATA_BYTES_MAX:
         out.append(causes.too_long("", DATA_BYTES_MAX))
@@ -86,7 +89,7 @@ def check_secret(out: Out, secret: Object) -> None:
     data, kind = part(secret, "data"), text(secret, "type")
     size_bytes = 0
     for key, value in data.items():
-        check(out, names.config_map_key(key), f"data[{key}]", key)
+        check(out, config_key(key), f"data[{key}]", key)
         size_bytes += _size_of_base64(value or "")
     if size_bytes > DATA_BYTES_MAX:
         out.append(causes.too_long("data", DATA_BYTES_MAX))
@@ -262,7 +265,7 @@ def check_event(out: Out, event: Object) -> None:
     elif namespace not in ("", "default", "kube-system"):
         out.append(causes.invalid("involvedObject.namespace", about, "does not match event.namespace"))
     if namespace:
-        check(out, names.dns1123_subdomain(namespace), "namespace", namespace)
+        check(out, dns_subdomain(namespace), "namespace", namespace)
     if event.get("eventTime"):
         _check_new_event(out, event, "reportingComponent", "reportingController", "involvedObject")
 
@@ -276,7 +279,7 @@ def _check_new_event(out: Out, event: Object, reporter: str, shown_as: str, abou
     name = text(event, reporter)
     if not name:
         out.append(causes.required(shown_as))
-    check(out, names.qualified_name(name), shown_as, name)
+    check(out, qualified_name(name), shown_as, name)
     for key in ("reportingInstance", "action", "reason"):
         value = text(event, key)
         if not value:
@@ -298,3 +301,22 @@ def check_events_v1(out: Out, event: Object) -> None:
     if not event.get("eventTime"):
         out.append(causes.required("eventTime"))
     _check_new_event(out, event, "reportingController", "reportingController", "regarding")
+
+
+_EVENT_FIXED: Final = (
+    "regarding",
+    "reason",
+    "reportingController",
+    "reportingInstance",
+    "action",
+    "related",
+    "type",
+    "eventTime",
+)
+
+
+def check_events_v1_update(out: Out, new: Object, old: Object) -> None:
+    """What happened does not change; how often it happened does (series)."""
+    for key in _EVENT_FIXED:
+        if old.get(key) is not None:
+            check_immutable(out, new.get(key), old.get(key), key)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Collection
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 from edgekube.api import names
@@ -24,6 +25,15 @@ _NOTHING: Final[Object] = {}
 _NO_ITEMS: Final[list[Any]] = []
 
 PROTOCOLS: Final = ("SCTP", "TCP", "UDP")
+#: Names repeat (of containers, ports, volumes, nodes, classes): their answers are kept. Callers do not change the lists.
+NAME_CACHE_ENTRIES_MAX: Final = 512
+dns_label: Final = lru_cache(NAME_CACHE_ENTRIES_MAX)(names.dns1123_label)
+dns_subdomain: Final = lru_cache(NAME_CACHE_ENTRIES_MAX)(names.dns1123_subdomain)
+qualified_name: Final = lru_cache(NAME_CACHE_ENTRIES_MAX)(names.qualified_name)
+port_name: Final = lru_cache(NAME_CACHE_ENTRIES_MAX)(names.port_name)
+config_key: Final = lru_cache(NAME_CACHE_ENTRIES_MAX)(names.config_map_key)
+env_name: Final = lru_cache(NAME_CACHE_ENTRIES_MAX)(names.relaxed_env_var_name)
+
 TRUE_FALSE_UNKNOWN: Final = ("False", "True", "Unknown")
 
 
@@ -33,25 +43,23 @@ def part(obj: Object, key: str) -> Object:
 
 
 def items(obj: Object, key: str) -> list[Object]:
-    """The objects of a list field, with null ones read as empty."""
-    value = obj.get(key)
-    return [item or _NOTHING for item in value] if value else _NO_ITEMS
+    """The objects of a list field; none when it is missing."""
+    return obj.get(key) or _NO_ITEMS
 
 
 def texts(obj: Object, key: str) -> list[str]:
-    """The strings of a list field, with null ones read as empty."""
-    value = obj.get(key)
-    return [item or "" for item in value] if value else _NO_ITEMS
+    """The strings of a list field; none when it is missing."""
+    return obj.get(key) or _NO_ITEMS
 
 
 def text(obj: Object, key: str) -> str:
-    value = obj.get(key)
-    return value if isinstance(value, str) else ""
+    """Empty when it is missing."""
+    return obj.get(key) or ""
 
 
 def number(obj: Object, key: str) -> int:
-    value = obj.get(key)
-    return value if isinstance(value, int) else 0
+    """Zero when it is missing."""
+    return obj.get(key) or 0
 
 
 def check(out: Out, messages: list[str], field: str, value: Any) -> None:
@@ -116,7 +124,7 @@ def same(new: Any, old: Any) -> bool:
 def check_port(out: Out, value: Any, field: str) -> None:
     """A port number or, as IntOrString allows, the name of one."""
     if isinstance(value, str):
-        check(out, names.port_name(value), field, value)
+        check(out, port_name(value), field, value)
     else:
         check(out, names.port_number(value or 0), field, value or 0)
 
@@ -233,7 +241,7 @@ def check_domain_prefixed_path(out: Out, value: str, field: str) -> None:
     if not slash or not domain or not rest:
         out.append(causes.invalid(field, value, 'must be a domain-prefixed path (such as "acme.io/foo")'))
         return
-    for message in names.dns1123_subdomain(domain):
+    for message in dns_subdomain(domain):
         out.append(causes.invalid(field, domain, message))
     if any(not (c.isascii() and (c.isalnum() or c in "-._~!$&'()*+,;=:@/%")) for c in rest):
         out.append(causes.invalid(field, rest, "Invalid path (regex used for validation is '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')"))

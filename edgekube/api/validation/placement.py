@@ -13,7 +13,7 @@ from typing import Final
 from edgekube.api import names
 from edgekube.api.objects import Object
 from edgekube.api.validation import causes
-from edgekube.api.validation.fields import Out, check, items, number, part, text, texts
+from edgekube.api.validation.fields import Out, check, dns_label, dns_subdomain, items, number, part, text, texts
 from edgekube.api.validation.metadata import check_label_key, check_label_selector, check_label_value
 
 _EFFECTS: Final = ("NoSchedule", "PreferNoSchedule", "NoExecute")
@@ -100,7 +100,7 @@ def _check_field_requirement(out: Out, requirement: Object, field: str) -> None:
         out.append(causes.invalid(f"{field}.key", key, "not a valid field selector key"))
     else:
         for i, value in enumerate(values):
-            check(out, names.dns1123_subdomain(value), f"{field}.values[{i}]", value)
+            check(out, dns_subdomain(value), f"{field}.values[{i}]", value)
 
 
 def _check_term(out: Out, term: Object, field: str, *, check_values: bool) -> None:
@@ -140,7 +140,7 @@ def _check_pod_term(out: Out, term: Object, field: str) -> None:
     check_label_selector(out, term.get("labelSelector"), f"{field}.labelSelector")
     check_label_selector(out, term.get("namespaceSelector"), f"{field}.namespaceSelector")
     for namespace in texts(term, "namespaces"):
-        check(out, names.dns1123_label(namespace), f"{field}.namespace", namespace)
+        check(out, dns_label(namespace), f"{field}.namespace", namespace)
     _check_label_keys(out, term, "matchLabelKeys", field)
     _check_label_keys(out, term, "mismatchLabelKeys", field)
     mismatched = texts(term, "mismatchLabelKeys")

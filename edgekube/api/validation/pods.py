@@ -15,7 +15,7 @@ from typing import Any, Final
 from edgekube.api import names
 from edgekube.api.objects import Object
 from edgekube.api.validation import causes
-from edgekube.api.validation.fields import Out, check, check_ip, items, part, same, text
+from edgekube.api.validation.fields import Out, check, check_ip, dns_subdomain, items, part, qualified_name, same, text
 from edgekube.api.validation.placement import check_tolerations
 from edgekube.api.validation.podspec import check_pod_annotations, check_pod_spec
 from edgekube.api.validation.resources import amount
@@ -176,12 +176,12 @@ def check_pod_status(out: Out, new: Object, old: Object) -> None:
     for i, condition in enumerate(items(status, "conditions")):
         kind = text(condition, "type")
         if kind not in _SYSTEM_CONDITIONS:
-            check(out, names.qualified_name(kind), f"metadata.conditions[{i}].Type", kind)
+            check(out, qualified_name(kind), f"metadata.conditions[{i}].Type", kind)
     if text(spec, "nodeName") != text(old_spec, "nodeName"):
         out.append(causes.forbidden("status.nodeName", "may not be changed directly"))
     nominated = text(status, "nominatedNodeName")
     if nominated and nominated != text(old_status, "nominatedNodeName"):
-        check(out, names.dns1123_subdomain(nominated), "status.nominatedNodeName", nominated)
+        check(out, dns_subdomain(nominated), "status.nominatedNodeName", nominated)
     if old_status.get("qosClass") and text(status, "qosClass") != old_status["qosClass"]:
         out.append(causes.invalid("status.qosClass", text(status, "qosClass"), causes.IMMUTABLE))
     sidecars = {text(one, "name") for one in items(old_spec, "initContainers") if one.get("restartPolicy") == "Always"}

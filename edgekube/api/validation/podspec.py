@@ -25,9 +25,12 @@ from edgekube.api.validation.fields import (
     check,
     check_ip,
     check_one_of,
+    dns_label,
+    dns_subdomain,
     items,
     number,
     part,
+    qualified_name,
     text,
     texts,
 )
@@ -133,13 +136,13 @@ def check_pod_spec(out: Out, spec: Object, field: str, *, is_pod: bool, pod_name
     for key in _SUBDOMAINS:
         value = spec.get(key)
         if value or (value == "" and key == "runtimeClassName"):
-            check(out, names.dns1123_subdomain(value), f"{field}.{key}", value)
+            check(out, dns_subdomain(value), f"{field}.{key}", value)
     deadline = spec.get("activeDeadlineSeconds")
     if isinstance(deadline, int) and not 1 <= deadline <= _INT32_MAX:
         out.append(causes.invalid(f"{field}.activeDeadlineSeconds", deadline, names.outside(1, _INT32_MAX)))
     for key in ("hostname", "subdomain"):
         if spec.get(key):
-            check(out, names.dns1123_label(spec[key]), f"{field}.{key}", spec[key])
+            check(out, dns_label(spec[key]), f"{field}.{key}", spec[key])
     if spec.get("tolerations"):
         check_tolerations(out, items(spec, "tolerations"), f"{field}.tolerations")
     if spec.get("hostAliases"):
@@ -161,7 +164,7 @@ def _check_resource_claims(out: Out, spec: Object, field: str) -> set[str]:
         elif name in seen:
             out.append(causes.duplicate(f"{path}.name", name))
         else:
-            check(out, names.dns1123_label(name), f"{path}.name", name)
+            check(out, dns_label(name), f"{path}.name", name)
             seen.add(name)
         direct, template = claim.get("resourceClaimName"), claim.get("resourceClaimTemplateName")
         if direct is not None and template is not None:
@@ -172,7 +175,7 @@ def _check_resource_claims(out: Out, spec: Object, field: str) -> set[str]:
             out.append(causes.invalid(path, claim, detail))
         for key, value in (("resourceClaimName", direct), ("resourceClaimTemplateName", template)):
             if value is not None:
-                check(out, names.dns1123_subdomain(value), f"{path}.{key}", value)
+                check(out, dns_subdomain(value), f"{path}.{key}", value)
     return seen
 
 
@@ -235,11 +238,11 @@ def _check_dns(out: Out, spec: Object, field: str) -> None:
 def _check_gates(out: Out, spec: Object, field: str) -> None:
     for i, gate in enumerate(items(spec, "readinessGates")):
         kind = text(gate, "conditionType")
-        check(out, names.qualified_name(kind), f"{field}.readinessGates[{i}].conditionType", kind)
+        check(out, qualified_name(kind), f"{field}.readinessGates[{i}].conditionType", kind)
     seen: set[str] = set()
     for i, gate in enumerate(items(spec, "schedulingGates")):
         name = text(gate, "name")
-        check(out, names.qualified_name(name), f"{field}.schedulingGates[{i}]", name)
+        check(out, qualified_name(name), f"{field}.schedulingGates[{i}]", name)
         if name in seen:
             out.append(causes.duplicate(f"{field}.schedulingGates[{i}]", name))
         seen.add(name)
@@ -249,7 +252,7 @@ def _check_host_aliases(out: Out, spec: Object, field: str) -> None:
     for i, alias in enumerate(items(spec, "hostAliases")):
         check_ip(out, text(alias, "ip"), f"{field}[{i}].ip")
         for j, hostname in enumerate(texts(alias, "hostnames")):
-            check(out, names.dns1123_subdomain(hostname), f"{field}[{i}].hostnames[{j}]", hostname)
+            check(out, dns_subdomain(hostname), f"{field}[{i}].hostnames[{j}]", hostname)
 
 
 def _check_os(out: Out, spec: Object, field: str) -> None:

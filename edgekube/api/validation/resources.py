@@ -12,10 +12,10 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any, Final
 
-from edgekube.api import names, quantities
+from edgekube.api import quantities
 from edgekube.api.objects import Object
 from edgekube.api.validation import causes
-from edgekube.api.validation.fields import Out, check, items, part, text
+from edgekube.api.validation.fields import Out, check, dns_label, items, part, qualified_name, text
 
 _CONTAINER: Final = frozenset({"cpu", "memory", "ephemeral-storage"})
 _QUOTA: Final = frozenset(
@@ -56,7 +56,7 @@ def is_native(name: str) -> bool:
 def is_extended(name: str) -> bool:
     if is_native(name) or name.startswith("requests."):
         return False
-    return not names.qualified_name(f"requests.{name}")
+    return not qualified_name(f"requests.{name}")
 
 
 def may_overcommit(name: str) -> bool:
@@ -72,7 +72,7 @@ def is_quota_name(name: str) -> bool:
 
 
 def _check_name(out: Out, name: str, field: str) -> bool:
-    messages = names.qualified_name(name)
+    messages = qualified_name(name)
     check(out, messages, field, name)
     if not messages and "/" not in name and not _standard(name):
         out.append(causes.invalid(field, name, "must be a standard resource type or fully qualified"))
@@ -181,7 +181,7 @@ def _check_claims(out: Out, resources: Object, claims: set[str], field: str) -> 
             out.append(causes.duplicate(path, name if name in seen else key))
         else:
             if request:
-                check(out, names.dns1123_label(request), f"{path}.request", request)
+                check(out, dns_label(request), f"{path}.request", request)
             elif any(other.partition("/")[0] == name for other in seen):
                 out.append(causes.duplicate(path, name))
             seen.add(key)

@@ -15,7 +15,22 @@ from typing import Final, TypeAlias
 from edgekube.api import names
 from edgekube.api.names import NameCheck
 from edgekube.api.objects import Object
-from edgekube.api.validation import apps, core, pods, services
+from edgekube.api.validation import (
+    admissionregistration,
+    apps,
+    autoscaling,
+    batch,
+    control,
+    core,
+    devices,
+    extensions,
+    networking,
+    pods,
+    quotas,
+    rbac,
+    services,
+    storage,
+)
 from edgekube.api.validation.fields import Out
 
 Check: TypeAlias = Callable[[Out, Object], None]
@@ -41,6 +56,7 @@ _CORE: Final[dict[str, Rules]] = {
     "ConfigMap": Rules(core.check_config_map, core.check_config_map_update),
     "Endpoints": Rules(services.check_endpoints),
     "Event": Rules(core.check_event),
+    "LimitRange": Rules(quotas.check_limit_range),
     "Namespace": Rules(
         core.check_namespace,
         core.check_namespace_finalize,
@@ -48,6 +64,8 @@ _CORE: Final[dict[str, Rules]] = {
         names.dns1123_label,
     ),
     "Node": Rules(core.check_node, core.check_node_update),
+    "PersistentVolume": Rules(storage.check_volume, storage.check_volume_update),
+    "PersistentVolumeClaim": Rules(storage.check_claim, storage.check_claim_update, {"status": storage.check_claim_status}),
     "Pod": Rules(
         pods.check_pod_create,
         pods.check_pod_update,
@@ -61,6 +79,7 @@ _CORE: Final[dict[str, Rules]] = {
     "ReplicationController": Rules(
         core.check_replication_controller, subresources={"status": core.check_replication_controller_status}
     ),
+    "ResourceQuota": Rules(quotas.check_quota, quotas.check_quota_update, {"status": quotas.check_quota_status}),
     "Secret": Rules(core.check_secret, core.check_secret_update),
     "Service": Rules(
         services.check_service, services.check_service_update, {"status": services.check_service_status}, names.dns1035_label
@@ -81,4 +100,104 @@ _APPS: Final[dict[str, Rules]] = {
     ),
 }
 
-GROUPS: Final[dict[str, dict[str, Rules]]] = {"v1": _CORE, "apps/v1": _APPS}
+_WEBHOOKS: Final = Rules(admissionregistration.check_webhooks)
+_ADMISSION: Final[dict[str, Rules]] = {
+    "MutatingAdmissionPolicy": Rules(admissionregistration.check_mutating_policy),
+    "MutatingAdmissionPolicyBinding": Rules(admissionregistration.check_mutating_binding),
+    "MutatingWebhookConfiguration": _WEBHOOKS,
+    "ValidatingAdmissionPolicy": Rules(admissionregistration.check_validating_policy),
+    "ValidatingAdmissionPolicyBinding": Rules(admissionregistration.check_validating_binding),
+    "ValidatingWebhookConfiguration": _WEBHOOKS,
+}
+
+_AUTOSCALER: Final = Rules(
+    autoscaling.check_autoscaler, autoscaling.check_autoscaler_update, {"status": autoscaling.check_autoscaler_status}
+)
+
+_BATCH: Final[dict[str, Rules]] = {
+    "CronJob": Rules(batch.check_cron_job, batch.check_cron_job_update),
+    "Job": Rules(batch.check_job, batch.check_job_update, {"status": batch.check_job_status}),
+}
+
+_CERTIFICATES: Final[dict[str, Rules]] = {
+    "CertificateSigningRequest": Rules(
+        control.check_signing_request,
+        control.check_signing_request_update,
+        {"status": control.check_signing_request_status, "approval": control.check_signing_request_approval},
+        control.any_name,
+    ),
+}
+
+_NETWORKING: Final[dict[str, Rules]] = {
+    "Ingress": Rules(
+        networking.check_ingress_create, networking.check_ingress_update, {"status": networking.check_ingress_status}
+    ),
+    "IngressClass": Rules(networking.check_ingress_class, networking.check_ingress_class_update),
+    "IPAddress": Rules(networking.check_ip_address, networking.check_ip_address_update, name=networking.address_name),
+    "NetworkPolicy": Rules(networking.check_network_policy, networking.check_network_policy_update),
+    "ServiceCIDR": Rules(networking.check_service_cidr, networking.check_service_cidr_update),
+}
+
+_RBAC: Final[dict[str, Rules]] = {
+    "ClusterRole": Rules(rbac.check_cluster_role, name=names.path_segment),
+    "ClusterRoleBinding": Rules(rbac.check_cluster_role_binding, rbac.check_cluster_role_binding_update, name=names.path_segment),
+    "Role": Rules(rbac.check_role, name=names.path_segment),
+    "RoleBinding": Rules(rbac.check_role_binding, rbac.check_role_binding_update, name=names.path_segment),
+}
+
+_RESOURCE: Final[dict[str, Rules]] = {
+    "DeviceClass": Rules(devices.check_device_class),
+    "ResourceClaim": Rules(devices.check_claim, devices.check_claim_update),
+    "ResourceClaimTemplate": Rules(devices.check_claim_template, devices.check_claim_template_update),
+    "ResourceSlice": Rules(devices.check_slice, devices.check_slice_update),
+}
+
+_STORAGE: Final[dict[str, Rules]] = {
+    "CSIDriver": Rules(storage.check_csi_driver, storage.check_csi_driver_update),
+    "CSINode": Rules(storage.check_csi_node),
+    "CSIStorageCapacity": Rules(storage.check_capacity, storage.check_capacity_update),
+    "StorageClass": Rules(storage.check_storage_class, storage.check_storage_class_update),
+    "VolumeAttachment": Rules(storage.check_attachment, storage.check_attachment_update),
+    "VolumeAttributesClass": Rules(storage.check_attributes_class, storage.check_attributes_class_update),
+}
+
+#: Reviews are asked, never stored: they have no name, and the server that answers them checks what it needs.
+_REVIEW: Final = Rules(metadata=False)
+
+GROUPS: Final[dict[str, dict[str, Rules]]] = {
+    "v1": _CORE,
+    "admissionregistration.k8s.io/v1": _ADMISSION,
+    "apiextensions.k8s.io/v1": {
+        "CustomResourceDefinition": Rules(extensions.check_definition, extensions.check_definition_update),
+    },
+    "apiregistration.k8s.io/v1": {"APIService": Rules(extensions.check_api_service, name=names.path_segment)},
+    "apps/v1": _APPS,
+    "authentication.k8s.io/v1": dict.fromkeys(("SelfSubjectReview", "TokenReview"), _REVIEW),
+    "authorization.k8s.io/v1": dict.fromkeys(
+        ("LocalSubjectAccessReview", "SelfSubjectAccessReview", "SelfSubjectRulesReview", "SubjectAccessReview"), _REVIEW
+    ),
+    "autoscaling/v1": {"HorizontalPodAutoscaler": _AUTOSCALER},
+    "autoscaling/v2": {"HorizontalPodAutoscaler": _AUTOSCALER},
+    "batch/v1": _BATCH,
+    "certificates.k8s.io/v1": _CERTIFICATES,
+    "coordination.k8s.io/v1": {"Lease": Rules(control.check_lease)},
+    "discovery.k8s.io/v1": {
+        "EndpointSlice": Rules(networking.check_endpoint_slice, networking.check_endpoint_slice_update),
+    },
+    "events.k8s.io/v1": {"Event": Rules(core.check_events_v1, core.check_events_v1_update)},
+    "flowcontrol.apiserver.k8s.io/v1": {
+        "FlowSchema": Rules(control.check_flow_schema),
+        "PriorityLevelConfiguration": Rules(control.check_priority_level),
+    },
+    "networking.k8s.io/v1": _NETWORKING,
+    "node.k8s.io/v1": {"RuntimeClass": Rules(control.check_runtime_class, control.check_runtime_class_update)},
+    "policy/v1": {
+        "PodDisruptionBudget": Rules(autoscaling.check_budget, subresources={"status": autoscaling.check_budget_status}),
+    },
+    "rbac.authorization.k8s.io/v1": _RBAC,
+    "resource.k8s.io/v1": _RESOURCE,
+    "scheduling.k8s.io/v1": {
+        "PriorityClass": Rules(control.check_priority_class, control.check_priority_class_update),
+    },
+    "storage.k8s.io/v1": _STORAGE,
+}

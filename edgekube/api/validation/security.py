@@ -15,7 +15,7 @@ from typing import Final
 from edgekube.api import names
 from edgekube.api.objects import Object
 from edgekube.api.validation import causes
-from edgekube.api.validation.fields import Out, check, check_descending_path, items, part, text
+from edgekube.api.validation.fields import Out, check, check_descending_path, dns_subdomain, items, part, text
 
 _SYSCTL: Final = r"([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
 _SYSCTL_RE: Final = re.compile(_SYSCTL)
@@ -129,7 +129,7 @@ def _check_windows(out: Out, options: Object | None, field: str) -> None:
         return
     name = options.get("gmsaCredentialSpecName")
     if name is not None:
-        check(out, names.dns1123_subdomain(name), f"{field}.gmsaCredentialSpecName", name)
+        check(out, dns_subdomain(name), f"{field}.gmsaCredentialSpecName", name)
     for key in ("gmsaCredentialSpec", "runAsUserName"):
         if options.get(key) == "":
             out.append(causes.invalid(f"{field}.{key}", "", f"{key} cannot be an empty string"))

@@ -22,10 +22,13 @@ from edgekube.api.validation.fields import (
     check_not_special_ip,
     check_one_of,
     check_port,
+    dns_label,
+    dns_subdomain,
     items,
     number,
     parse_ip,
     part,
+    qualified_name,
     text,
     texts,
 )
@@ -75,7 +78,7 @@ def _check_external_name(out: Out, spec: Object) -> None:
             out.append(causes.forbidden(f"spec.{key}", "may not be set for ExternalName services"))
     name = text(spec, "externalName").removesuffix(".")
     if name:
-        check(out, names.dns1123_subdomain(name), "spec.externalName", name)
+        check(out, dns_subdomain(name), "spec.externalName", name)
     else:
         out.append(causes.required("spec.externalName"))
 
@@ -85,7 +88,7 @@ def _check_ports(out: Out, spec: Object, ports: list[Object]) -> None:
     for i, port in enumerate(ports):
         path, name = f"spec.ports[{i}]", text(port, "name")
         if name:
-            check(out, names.dns1123_label(name), f"{path}.name", name)
+            check(out, dns_label(name), f"{path}.name", name)
             if name in seen:
                 out.append(causes.duplicate(f"{path}.name", name))
             seen.add(name)
@@ -95,7 +98,7 @@ def _check_ports(out: Out, spec: Object, ports: list[Object]) -> None:
         check_one_of(out, port, "protocol", path, PROTOCOLS)
         check_port(out, port.get("targetPort"), f"{path}.targetPort")
         if port.get("appProtocol") is not None:
-            check(out, names.qualified_name(port["appProtocol"]), f"{path}.appProtocol", port["appProtocol"])
+            check(out, qualified_name(port["appProtocol"]), f"{path}.appProtocol", port["appProtocol"])
     node_ports: set[tuple[str, int]] = set()
     numbers: set[tuple[str, int]] = set()
     for i, port in enumerate(ports):
@@ -196,7 +199,7 @@ def _check_balancer(out: Out, service: Object, spec: Object) -> None:
             out.append(causes.required("allocateLoadBalancerNodePorts"))
         if spec.get("loadBalancerClass") is not None:
             value = spec["loadBalancerClass"]
-            check(out, names.qualified_name(value), "spec.loadBalancerClass", value)
+            check(out, qualified_name(value), "spec.loadBalancerClass", value)
         return
     if allocate is not None:
         out.append(causes.forbidden("spec.allocateLoadBalancerNodePorts", _ONLY_BALANCER))
@@ -296,7 +299,7 @@ def check_load_balancer_status(out: Out, status: Object, kind: str, field: str) 
         if address and mode is not None and mode not in ("Proxy", "VIP"):
             out.append(causes.not_supported(f"{path}.ipMode", mode, ("Proxy", "VIP")))
         if host:
-            check(out, names.dns1123_subdomain(host), f"{path}.hostname", host)
+            check(out, dns_subdomain(host), f"{path}.hostname", host)
             if parse_ip(host) is not None:
                 out.append(causes.invalid(f"{path}.hostname", host, "must be a DNS name, not an IP address"))
 
@@ -319,20 +322,20 @@ def check_endpoints(out: Out, endpoints: Object) -> None:
         for j, port in enumerate(ports):
             port_path, name = f"{path}.ports[{j}]", text(port, "name")
             if name:
-                check(out, names.dns1123_label(name), f"{port_path}.name", name)
+                check(out, dns_label(name), f"{port_path}.name", name)
             elif len(ports) > 1:
                 out.append(causes.required(f"{port_path}.name"))
             check(out, names.port_number(number(port, "port")), f"{port_path}.port", number(port, "port"))
             check_one_of(out, port, "protocol", port_path, PROTOCOLS)
             if port.get("appProtocol") is not None:
-                check(out, names.qualified_name(port["appProtocol"]), f"{port_path}.appProtocol", port["appProtocol"])
+                check(out, qualified_name(port["appProtocol"]), f"{port_path}.appProtocol", port["appProtocol"])
 
 
 def _check_address(out: Out, address: Object, field: str) -> None:
     value, hostname, node = text(address, "ip"), text(address, "hostname"), address.get("nodeName")
     check_ip(out, value, f"{field}.ip")
     if hostname:
-        check(out, names.dns1123_label(hostname), f"{field}.hostname", hostname)
+        check(out, dns_label(hostname), f"{field}.hostname", hostname)
     if node is not None:
-        check(out, names.dns1123_subdomain(node), f"{field}.nodeName", node)
+        check(out, dns_subdomain(node), f"{field}.nodeName", node)
     check_not_special_ip(out, value, f"{field}.ip")

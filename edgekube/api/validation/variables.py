@@ -11,10 +11,21 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
-from edgekube.api import names, quantities
+from edgekube.api import quantities
 from edgekube.api.objects import Object
 from edgekube.api.validation import causes
-from edgekube.api.validation.fields import Out, check, check_local_path, check_present, items, text
+from edgekube.api.validation.fields import (
+    Out,
+    check,
+    check_local_path,
+    check_present,
+    config_key,
+    dns_subdomain,
+    env_name,
+    items,
+    qualified_name,
+    text,
+)
 from edgekube.api.validation.resources import amount
 
 FIELDS_IN_ENV: Final = (
@@ -39,7 +50,7 @@ def check_env(out: Out, container: Object, field: str) -> None:
         if not name:
             out.append(causes.required(f"{path}.name"))
         else:
-            check(out, names.relaxed_env_var_name(name), f"{path}.name", name)
+            check(out, env_name(name), f"{path}.name", name)
         if variable.get("valueFrom") is not None:
             _check_value_from(out, variable, f"{path}.valueFrom")
 
@@ -71,11 +82,11 @@ def _check_value_from(out: Out, variable: Object, field: str) -> None:
 
 def _check_key_ref(out: Out, reference: Object, field: str) -> None:
     name, key = text(reference, "name"), text(reference, "key")
-    check(out, names.dns1123_subdomain(name), f"{field}.name", name)
+    check(out, dns_subdomain(name), f"{field}.name", name)
     if not key:
         out.append(causes.required(f"{field}.key"))
     else:
-        check(out, names.config_map_key(key), f"{field}.key", key)
+        check(out, config_key(key), f"{field}.key", key)
 
 
 def check_field_ref(out: Out, reference: Object, supported: Collection[str], field: str) -> None:
@@ -99,7 +110,7 @@ def check_field_ref(out: Out, reference: Object, supported: Collection[str], fie
         out.append(causes.invalid(f"{field}.fieldPath", path, detail))
     elif subscripted:
         subscript = rest[:-2]
-        check(out, names.qualified_name(subscript.lower() if base == "metadata.annotations" else subscript), field, subscript)
+        check(out, qualified_name(subscript.lower() if base == "metadata.annotations" else subscript), field, subscript)
     elif path not in supported:
         out.append(causes.not_supported(f"{field}.fieldPath", path, sorted(supported)))
 
@@ -134,7 +145,7 @@ def check_env_from(out: Out, container: Object, field: str) -> None:
     for i, source in enumerate(items(container, "envFrom")):
         path, prefix, count = f"{field}[{i}]", text(source, "prefix"), 0
         if prefix:
-            check(out, names.relaxed_env_var_name(prefix), f"{path}.prefix", prefix)
+            check(out, env_name(prefix), f"{path}.prefix", prefix)
         for key in ("configMapRef", "secretRef"):
             if source.get(key) is None:
                 continue
@@ -145,7 +156,7 @@ def check_env_from(out: Out, container: Object, field: str) -> None:
             else:
                 # upstream checks this as a prefix: a trailing dash passes
                 checked = f"{name[:-1]}a" if len(name) > 1 and name.endswith("-") else name
-                check(out, names.dns1123_subdomain(checked), f"{path}.{key}.name", name)
+                check(out, dns_subdomain(checked), f"{path}.{key}.name", name)
         if count == 0:
             out.append(causes.invalid(field, "", "must specify one of: `configMapRef` or `secretRef`"))
         elif count > 1:

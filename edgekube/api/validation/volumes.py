@@ -23,6 +23,8 @@ from edgekube.api.validation.fields import (
     check_local_path,
     check_no_backsteps,
     check_present,
+    dns_label,
+    dns_subdomain,
     items,
     part,
     text,
@@ -62,7 +64,7 @@ _OTHERS: Final = (
     "emptyDir", "hostPath", "gitRepo", "secret", "nfs", "flocker", "downwardAPI", "fc", "configMap", "storageos",
     "projected", "ephemeral", "image",
 )  # fmt: skip
-TYPES: Final = (*_OTHERS, *REQUIRED)
+_TYPE_ORDER: Final = {key: i for i, key in enumerate((*_OTHERS, *REQUIRED))}
 
 
 def check_volumes(out: Out, spec: Object, pod_name: str, field: str, *, is_pod: bool) -> dict[str, Object]:
@@ -76,7 +78,7 @@ def check_volumes(out: Out, spec: Object, pod_name: str, field: str, *, is_pod: 
         if not name:
             out.append(causes.required(f"{path}.name"))
         else:
-            check(out, names.dns1123_label(name), f"{path}.name", name)
+            check(out, dns_label(name), f"{path}.name", name)
         if name in good:
             out.append(causes.duplicate(f"{path}.name", name))
         if len(out) == before:
@@ -89,7 +91,9 @@ def check_volumes(out: Out, spec: Object, pod_name: str, field: str, *, is_pod: 
 
 
 def _check_source(out: Out, volume: Object, name: str, pod_name: str, field: str, *, is_pod: bool) -> None:
-    types = [key for key in TYPES if volume.get(key) is not None]
+    types = [key for key, value in volume.items() if value is not None and key in _TYPE_ORDER]
+    if len(types) > 1:
+        types.sort(key=_TYPE_ORDER.__getitem__)
     if not types:
         out.append(causes.required(field, "must specify a volume type"))
         return
@@ -101,7 +105,7 @@ def _check_source(out: Out, volume: Object, name: str, pod_name: str, field: str
         _check_ephemeral(out, source, path)
         if pod_name and name:
             claim = f"{pod_name}-{name}"
-            for message in names.dns1123_subdomain(claim):
+            for message in dns_subdomain(claim):
                 out.append(causes.invalid(f"{field}.name", name, f'PVC name "{claim}": {message}'))
     elif kind == "image":
         if is_pod and not text(source, "reference"):
@@ -171,7 +175,7 @@ def _check_fc(out: Out, source: Object, field: str) -> None:
 
 def _check_storage_os(out: Out, source: Object, field: str) -> None:
     if text(source, "volumeName"):
-        check(out, names.dns1123_label(text(source, "volumeName")), f"{field}.volumeName", text(source, "volumeName"))
+        check(out, dns_label(text(source, "volumeName")), f"{field}.volumeName", text(source, "volumeName"))
     else:
         out.append(causes.required(f"{field}.volumeName"))
 
@@ -330,7 +334,7 @@ def check_claim_spec(out: Out, spec: Object, field: str) -> None:
             out.append(causes.invalid(path, str(storage), causes.NOT_POSITIVE))
     for key in ("storageClassName", "volumeAttributesClassName"):
         if text(spec, key):
-            check(out, names.dns1123_subdomain(text(spec, key)), f"{field}.{key}", text(spec, key))
+            check(out, dns_subdomain(text(spec, key)), f"{field}.{key}", text(spec, key))
     mode = spec.get("volumeMode")
     if mode is not None and mode not in VOLUME_MODES:
         out.append(causes.not_supported(f"{field}.volumeMode", mode, VOLUME_MODES))
@@ -354,9 +358,9 @@ def _check_data_source(out: Out, source: Object, field: str) -> None:
         detail = "must be 'PersistentVolumeClaim' when referencing the default apiGroup"
         out.append(causes.invalid(field, text(source, "kind"), detail))
     if group:
-        check(out, names.dns1123_subdomain(group), f"{field}.apiGroup", group)
+        check(out, dns_subdomain(group), f"{field}.apiGroup", group)
     if text(source, "namespace"):
-        check(out, names.dns1123_label(text(source, "namespace")), f"{field}.namespace", text(source, "namespace"))
+        check(out, dns_label(text(source, "namespace")), f"{field}.namespace", text(source, "namespace"))
 
 
 _SPECIAL: Final[dict[str, Callable[[Out, Object, str], None]]] = {
