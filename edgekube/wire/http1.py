@@ -478,7 +478,8 @@ class Http1Connection:
             self.keep_alive = False
         elif not self.keep_alive or not incoming.complete:
             self.keep_alive = False
-            await self._linger()
+            if not incoming.complete or self._unparsed or self._ready:
+                await self._linger()
 
     async def _failed(self, incoming: _Incoming, responder: Http1Responder, error: Exception) -> None:
         if only(error, Disconnected):

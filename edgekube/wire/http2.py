@@ -117,8 +117,6 @@ class _Stream:
         """Raises Refused."""
         method = target = authority = ""
         fields: dict[str, str] = {}
-        if len(headers) > limits.WIRE_HEADERS_COUNT_MAX:
-            raise Refused(431, "the request has too many headers")
         for raw_name, raw_value in headers:
             name = raw_name.decode("latin-1")
             value = raw_value.decode("latin-1")
@@ -140,6 +138,8 @@ class _Stream:
         self.request = Request(
             method, path, query, fields, self, "2", transport.peer, transport.peer_certificate, self._connection.values
         )
+        if len(headers) > limits.WIRE_HEADERS_COUNT_MAX:
+            raise Refused(431, "the request has too many headers")
         if len(target) > limits.WIRE_TARGET_BYTES_MAX:
             raise Refused(414, "the request target is too long")
         if not target.startswith("/") and not (target == "*" and method == "OPTIONS"):
@@ -325,8 +325,12 @@ class Http2Connection:
 
     async def _read(self, nursery: trio.Nursery) -> None:
         """Ends the connection at the peer's end of data. After a violation the rest is thrown away (see _write)."""
+        linger_bytes = limits.WIRE_LINGER_BYTES_MAX
         while data := await self._receive():
             if self._closing:
+                linger_bytes -= len(data)
+                if linger_bytes < 0:
+                    break
                 continue
             try:
                 events = self._h2.receive_data(data)
@@ -545,6 +549,8 @@ class Http2Connection:
                     await self._failed(stream, error)
         except Disconnected:
             pass
+        except Exception:  # in the error's answer itself: this stream is reset, the others live
+            log.exception("answer failed path=%s peer=%s", stream.request.path, self.transport.peer)
         finally:
             self._stream_done(stream)
 

@@ -145,7 +145,7 @@ class Server:
                     log.warning("cannot accept error=%r open=%d", str(error), self._open)
                     await trio.sleep(_ACCEPT_RETRY_SECONDS)
                     break
-                group = _peer_group(address[0])
+                group = _peer_group(address)
                 if self._open >= limits.WIRE_CONNECTIONS_MAX or self._per_peer[group] >= limits.WIRE_CONNECTIONS_PER_PEER_MAX:
                     sock.close()
                     self._log_refusal(group)
@@ -223,8 +223,11 @@ class Server:
                     connection.sweep(now)
 
 
-def _peer_group(address: str) -> str:
-    """An IPv6 host owns a /64 at least: one limit for all of it."""
+def _peer_group(peer: object) -> str:
+    """``peer`` as accept(2) gives it. An IPv6 host owns a /64 at least: one limit for all of it."""
+    if not isinstance(peer, tuple):
+        return "unix"
+    address = str(peer[0])
     if ":" not in address:
         return address
     return str(ipaddress.IPv6Network((address.partition("%")[0], 64), strict=False).network_address)

@@ -108,13 +108,18 @@ class H2Peer:
         self.goaway: int | None = None
         self.closed = False
         self._acknowledge = acknowledge
+        self._sending = trio.Lock()
+
+    async def say(self, raw: bytes) -> None:
+        async with self._sending:
+            await self.transport.send_all(raw)
 
     async def begin(self) -> None:
         self.h2.initiate_connection()
         await self.flush()
 
     async def flush(self) -> None:
-        await self.transport.send_all(self.h2.data_to_send())
+        await self.say(self.h2.data_to_send())
 
     def ask(self, method: str, path: str, *headers: tuple[str, str], body: bytes | None = None, more: bool = False) -> int:
         stream_id: int = self.h2.get_next_available_stream_id()
