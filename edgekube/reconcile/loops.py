@@ -9,12 +9,13 @@ Next: daemon starts it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import trio
 
 from edgekube.api.controller import Controller
+from edgekube.api.kinds import BUILT_IN, Kind
 from edgekube.api.verbs import Verbs
 from edgekube.controllers import nodeipam, rootca
 from edgekube.controllers.deployment.controller import DEPLOYMENT_CONTROLLER
@@ -26,7 +27,10 @@ from edgekube.controllers.podgc import PODGC_CONTROLLER
 from edgekube.controllers.replicaset import REPLICASET_CONTROLLER, REPLICATION_CONTROLLER
 from edgekube.controllers.serviceaccount import SERVICEACCOUNT_CONTROLLER
 from edgekube.controllers.tainteviction import TAINTEVICTION_CONTROLLER
+from edgekube.reconcile import emptying, garbage
+from edgekube.reconcile.emptying import NamespaceEmptier
 from edgekube.reconcile.engine import Engine
+from edgekube.reconcile.garbage import GarbageCollector
 from edgekube.reconcile.recorder import Recorder
 
 #: Controllers that need no settings.
@@ -51,6 +55,7 @@ async def run_controllers(
     cluster_cidr: str,
     root_ca_pem: str,
     disable: frozenset[str] = frozenset(),
+    kinds: Callable[[], Iterable[Kind]] = lambda: BUILT_IN,
     clock: Callable[[], float] = time.time,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -59,4 +64,8 @@ async def run_controllers(
     controllers = [each for each in controllers if each.name not in disable]
     async with trio.open_nursery() as nursery:
         await nursery.start(Engine(verbs, controllers, recorder=recorder, clock=clock).run)
+        if emptying.NAME not in disable:
+            nursery.start_soon(NamespaceEmptier(verbs, kinds, clock=clock).run)
+        if garbage.NAME not in disable:
+            await nursery.start(GarbageCollector(verbs, kinds).run)
         task_status.started()
