@@ -14,8 +14,8 @@ OBJECT_BYTES_MAX = 1536 * 1024
 SCHEMA_DEFINITIONS_HELD_MAX = 64
 #: JSON patch operations in one request, as kube-apiserver bounds them.
 JSON_PATCH_OPERATIONS_MAX = 10_000
-#: Nesting of a request body; manifests need about 20 levels, deeper ones only exhaust the stack.
-BODY_DEPTH_MAX = 256
+#: Nesting of an object; manifests need about 20 levels, orjson writes 254, and Python's stack ends soon after.
+BODY_DEPTH_MAX = 200
 #: Values in one YAML body, aliases counted each time they are used: a 3 MB body cannot honestly hold more.
 YAML_VALUES_MAX = 500_000
 

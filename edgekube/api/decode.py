@@ -58,7 +58,7 @@ def decode_json_value(body: bytes) -> Any:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise bad_request(f"{_PREFIX}{error}") from None
-    if body.count(b"{") + body.count(b"[") > limits.BODY_DEPTH_MAX and _too_deep(value):
+    if body.count(b"{") + body.count(b"[") > limits.BODY_DEPTH_MAX and is_too_deep(value):
         raise bad_request(f"{_PREFIX}exceeded max depth of {limits.BODY_DEPTH_MAX}")
     return value
 
@@ -79,7 +79,8 @@ def kind_of_json(value: object) -> str:
     return "object"
 
 
-def _too_deep(value: Any) -> bool:
+def is_too_deep(value: Any) -> bool:
+    """True when the value nests deeper than limits.BODY_DEPTH_MAX."""
     level: list[Any] = [value]
     for _ in range(limits.BODY_DEPTH_MAX):
         children: list[Any] = []

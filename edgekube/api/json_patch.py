@@ -2,7 +2,8 @@
 
 Enters: a document that is ours to change, and decoded operations.
 Leaves: the patched document; StatusError 413 for too many operations, 422 for one that does not apply or a test that fails.
-Bound: limits.JSON_PATCH_OPERATIONS_MAX; copies may add limits.REQUEST_BODY_BYTES_MAX in total, or they could double without end.
+Bound: limits.JSON_PATCH_OPERATIONS_MAX; limits.BODY_DEPTH_MAX of the result; copies may add limits.REQUEST_BODY_BYTES_MAX in
+total, or they could double without end.
 Source: RFC 6902.
 Next: api.patch.
 """
@@ -14,7 +15,7 @@ from typing import Any
 import orjson
 
 from edgekube import limits
-from edgekube.api.decode import kind_of_json
+from edgekube.api.decode import is_too_deep, kind_of_json
 from edgekube.api.errors import StatusError, bad_request, entity_too_large
 from edgekube.api.objects import Object
 
@@ -53,9 +54,11 @@ def patched(document: Object, operations: Any) -> Object:
         except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException) as error:
             where = f"{operation.get('op')} operation does not apply at {operation.get('path')}"
             raise _rejected(f"{where}: {error}") from None
-        except (TypeError, KeyError, IndexError, ValueError, AttributeError) as error:
+        except (TypeError, KeyError, IndexError, ValueError, AttributeError, RecursionError) as error:
             # The library does not guard against every malformed operation (a number as a path, a step into a string).
             raise _rejected(f"{operation.get('op')} operation is malformed: {error}") from None
+    if is_too_deep(result):
+        raise _rejected(f"the patched document exceeds max depth of {limits.BODY_DEPTH_MAX}")
     if type(result) is not dict:
         raise _rejected(f"the patched document is no object but {kind_of_json(result)}")
     return result

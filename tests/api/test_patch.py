@@ -313,3 +313,23 @@ def test_any_patch_of_a_pod_is_applied_or_refused(patch: Object) -> None:
     else:
         assert apply_patch(POD, result, STRATEGIC_MERGE_PATCH, body) == result
     assert current == full_pod()
+
+
+def nested(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = {"a": value}
+    return value
+
+
+def test_patches_cannot_nest_without_end() -> None:
+    deepest = nested(limits.BODY_DEPTH_MAX)
+    currents: list[Object] = [nested(limits.BODY_DEPTH_MAX), {}]
+    for patch_type in (MERGE_PATCH, STRATEGIC_MERGE_PATCH):
+        for current in currents:
+            result = apply_patch(POD, {"apiVersion": "v1", "kind": "Pod", **current}, patch_type, orjson.dumps(deepest))
+            assert result["a"] == deepest["a"] and orjson.dumps(result)
+    grown = [{"op": "add", "path": "/a" * limits.BODY_DEPTH_MAX, "value": nested(100)}]
+    assert "exceeds max depth" in failed(POD, deepest, JSON_PATCH, orjson.dumps(grown)).message
+    into_itself = [{"op": "copy", "from": "/a", "path": "/a/a"}] * 10_000
+    assert failed(POD, nested(3), JSON_PATCH, orjson.dumps(into_itself)).code == 422
