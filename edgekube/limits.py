@@ -16,6 +16,8 @@ SCHEMA_DEFINITIONS_HELD_MAX = 64
 JSON_PATCH_OPERATIONS_MAX = 10_000
 #: Nesting of an object; manifests need about 20 levels, orjson writes 254, and Python's stack ends soon after.
 BODY_DEPTH_MAX = 200
+#: Unknown and repeated fields named in one answer; kube-apiserver stops there too, and each becomes a header.
+STRICT_MESSAGES_MAX = 100
 #: Values in one YAML body, aliases counted each time they are used: a 3 MB body cannot honestly hold more.
 YAML_VALUES_MAX = 500_000
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from itertools import islice
 from typing import Any, Final
 
 import orjson
@@ -115,15 +116,15 @@ class _Pairs(list[tuple[str, Any]]):
 def _json_duplicates(body: bytes) -> list[str]:
     import json  # only for bodies that are not written compactly
 
-    found: list[str] = []
+    found: dict[str, None] = {}  # a set that keeps its order
 
     def walk(value: Any, path: str) -> None:
         if isinstance(value, _Pairs):
             seen: set[str] = set()
             for key, child in value:
                 where = f"{path}.{key}" if path else key
-                if key in seen and where not in found:
-                    found.append(where)
+                if key in seen:
+                    found[where] = None
                 seen.add(key)
                 walk(child, where)
         elif isinstance(value, list):
@@ -131,7 +132,7 @@ def _json_duplicates(body: bytes) -> list[str]:
                 walk(child, f"{path}[{index}]")
 
     walk(json.loads(body, object_pairs_hook=_Pairs), "")
-    return [f'duplicate field "{path}"' for path in found]
+    return [f'duplicate field "{path}"' for path in islice(found, limits.STRICT_MESSAGES_MAX)]
 
 
 # --- YAML --------------------------------------------------------------------------------------------------------------
@@ -279,4 +280,4 @@ def decode_yaml(body: bytes) -> Object:
 
 
 def _yaml_duplicates(body: bytes) -> list[str]:
-    return list(dict.fromkeys(_load_yaml(body)[1]))
+    return list(dict.fromkeys(_load_yaml(body)[1]))[: limits.STRICT_MESSAGES_MAX]

@@ -107,7 +107,8 @@ def _delete_from_primitive_list(original: Object, key: str, values: Any) -> None
         raise ValueError(_BAD_PRIMITIVE_LIST)
     current = original.get(key)
     if type(current) is list:
-        original[key] = [item for item in current if item not in values]
+        gone = {item for item in values if not isinstance(item, dict | list)}
+        original[key] = [item for item in current if isinstance(item, dict | list) or item not in gone]
 
 
 def _merge_ordered_lists(original: Object, patch: Object, node: Node | None) -> None:
@@ -178,14 +179,14 @@ def _merged_list(current: list[Any], changes: list[Any], site: Node) -> list[Any
     if not merge_key:
         raise ValueError("cannot merge lists without merge key for type map")
     ordinary: list[Object] = []
+    gone: set[Any] = set()
     replace = False
     for item in changes:
         directive = item.get(_PATCH) if type(item) is dict else None
         if directive is None:
             ordinary.append(item)
         elif directive == "delete":
-            gone = _key_of(item, merge_key)
-            current = [held for held in current if not (type(held) is dict and held.get(merge_key) == gone)]
+            gone.add(_key_of(item, merge_key))
         elif directive == "replace":
             replace = True
         elif directive == "merge":
@@ -194,12 +195,14 @@ def _merged_list(current: list[Any], changes: list[Any], site: Node) -> list[Any
             raise ValueError(f"unknown patch type: {directive} in map: {item}")
     if replace:
         return [_cleaned(item) for item in ordinary]
-    before = list(current)
-    combined = list(current)
+    combined = [held for held in current if _key_of(held, merge_key) not in gone]
+    before = list(combined)
+    places = {_key_of(held, merge_key): i for i, held in reversed(list(enumerate(combined)))}
     for item in ordinary:
         key = _key_of(item, merge_key)
-        place = next((i for i, held in enumerate(combined) if type(held) is dict and held.get(merge_key) == key), None)
+        place = places.get(key)
         if place is None:
+            places[key] = len(combined)
             combined.append(_cleaned(item))
         else:
             combined[place] = merged(combined[place], dict(item), site.items)

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
+from edgekube import limits
 from edgekube.api import quantities, schemas, times
 from edgekube.api.decode import kind_of_json
 from edgekube.api.errors import StatusError, bad_request
@@ -31,8 +32,8 @@ class Shape:
     unknown: tuple[str, ...] = ()
 
     def messages(self) -> list[str]:
-        """As Warning headers and strict errors say it."""
-        return [f'unknown field "{path}"' for path in self.unknown]
+        """As Warning headers and strict errors say it; the first limits.STRICT_MESSAGES_MAX."""
+        return [f'unknown field "{path}"' for path in self.unknown[: limits.STRICT_MESSAGES_MAX]]
 
 
 FITTING: Final = Shape()

@@ -146,3 +146,9 @@ def test_any_bytes_are_an_object_or_a_bad_request(body: bytes, content_type: str
         assert error.code == 400
     else:
         assert isinstance(made, dict)
+
+
+def test_only_so_many_repeated_fields_are_named() -> None:
+    pairs = ",".join(f'"f{i}":1' for i in range(20_000))
+    body = f"{{{pairs},{pairs}}}".encode()
+    assert len(duplicate_fields(body, "", decode_body(body, ""))) == limits.STRICT_MESSAGES_MAX

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgekube import limits
 from edgekube.api import schemas, strict
 from edgekube.api.errors import StatusError
 from edgekube.api.kinds import BUILT_IN, CONFIGMAP, DEPLOYMENT, KINDS, LEASE, POD, SECRET, SERVICE, Kind
@@ -200,3 +201,8 @@ def test_whatever_comes_is_refused_or_fits_and_then_fits_for_good(data: st.DataO
         again = copy.deepcopy(obj)
         assert strict.check(kind, again) == strict.FITTING
         assert again == obj
+
+
+def test_only_so_many_unknown_fields_are_named() -> None:
+    shape = strict.check(CONFIGMAP, {f"f{i}": 1 for i in range(1000)})
+    assert len(shape.unknown) == 1000 and len(shape.messages()) == limits.STRICT_MESSAGES_MAX
