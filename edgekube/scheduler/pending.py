@@ -3,7 +3,7 @@
 Enters: pending pods, outcomes, and the time.
 Leaves: the next pod to place, and when to look again.
 Holds: a pod that fitted nowhere is tried again when something relevant has changed and its pause is over; the pause doubles from
-BACKOFF_FIRST_SECONDS to BACKOFF_LAST_SECONDS (kube-scheduler's podInitialBackoff and podMaxBackoff).
+BACKOFF_FIRST_SECONDS to BACKOFF_LAST_SECONDS (kube-scheduler's podInitialBackoff, there 1 s, and podMaxBackoff).
 Bound: one place per pending pod.
 Next: reconcile.scheduling.
 """
@@ -16,7 +16,7 @@ from typing import Final
 
 from edgekube.scheduler.facts import PendingPod
 
-BACKOFF_FIRST_SECONDS: Final = 1.0
+BACKOFF_FIRST_SECONDS: Final = 0.1
 BACKOFF_LAST_SECONDS: Final = 10.0
 #: Even without a change that we know of (kube-scheduler's podMaxInUnschedulablePodsDuration).
 UNSCHEDULABLE_SECONDS: Final = 300.0

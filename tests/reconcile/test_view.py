@@ -1,0 +1,177 @@
+"""The view: a state that the API had, indexed, and told about once."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import orjson
+import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from trio.testing import MockClock
+
+from edgekube.api.errors import expired
+from edgekube.api.kinds import CONFIGMAP, NODE, POD, Kind
+from edgekube.api.objects import Object, name_of
+from edgekube.api.selectors import label_selector_of_set
+from edgekube.api.verbs import ListOptions, RawList, WatchEvent
+from edgekube.reconcile.follow import follow
+from edgekube.reconcile.view import ClusterView, Table, ViewChange
+from tests.reconcile.conftest import Api
+
+
+def document(name: str, revision: int, **parts: object) -> bytes:
+    metadata: Object = {"name": name, "namespace": "default", "uid": f"uid-{name}", "resourceVersion": str(revision)}
+    metadata.update({key: value for key, value in parts.items() if key != "spec"})
+    return orjson.dumps({"metadata": metadata, "spec": parts.get("spec", {})})
+
+
+async def test_it_shows_what_was_there_and_what_comes(api: Api) -> None:
+    await api.node("n1")
+    view = ClusterView(api.verbs)
+    view.want(NODE)
+    view.want(CONFIGMAP, ListOptions(field_selector="metadata.name=wanted"))
+    changes: list[tuple[str, bool, bool]] = []
+    view.subscribe(NODE, lambda change: changes.append((change.key.name, change.old is not None, change.new is not None)))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(view.run)
+        assert [name_of(node) for node in view.list(NODE)] == ["n1"]
+        await api.node("n2")
+        for name in ("wanted", "unwanted"):
+            body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}}
+            written = await api.verbs.create(CONFIGMAP, "default", body)
+            if name == "wanted":
+                await view.saw_revision(CONFIGMAP, int(written["metadata"]["resourceVersion"]))
+        node = await api.verbs.patch(NODE, "", "n1", {"metadata": {"labels": {"disk": "ssd"}}})
+        await view.saw_revision(NODE, int(node["metadata"]["resourceVersion"]))
+        assert (view.get(NODE, "", "n1") or {})["metadata"]["labels"] == {"disk": "ssd"}
+        assert (view.get(NODE, "", "n1") or {})["kind"] == "Node"
+        assert [name_of(each) for each in view.list(CONFIGMAP)] == ["wanted"]
+        await api.verbs.delete(NODE, "", "n2")
+        await view.saw_deletion(NODE, "", "n2", "")
+        assert view.get(NODE, "", "n2") is None
+        assert view.changed_at(NODE, "", "n2") is not None, "its end is remembered"
+        assert changes[0] == ("n1", False, True)
+        assert changes[-1] == ("n2", True, False)
+        nursery.cancel_scope.cancel()
+
+
+async def test_writing_into_what_it_gives_changes_nothing(api: Api) -> None:
+    await api.node("n1")
+    view = ClusterView(api.verbs)
+    view.want(NODE)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(view.run)
+        (view.get(NODE, "", "n1") or {})["metadata"]["name"] = "forged"
+        assert [name_of(node) for node in view.list(NODE)] == ["n1"]
+        nursery.cancel_scope.cancel()
+
+
+async def test_after_a_gap_a_list_tells_the_difference() -> None:
+    table = Table(POD)
+    told: list[tuple[str, str]] = []
+
+    def tell(change: ViewChange) -> None:
+        what = "gone" if change.new is None else "new" if change.old is None else "changed"
+        told.append((change.key.name, what))
+
+    table.subscribers.append(tell)
+    for revision, names in ((3, ["a", "b"]), (9, ["b", "c"])):
+        table.begin()
+        table.add([document(name, revision if name == "b" else 1) for name in names])
+        table.finish(revision)
+    assert told == [("a", "new"), ("b", "new"), ("b", "changed"), ("c", "new"), ("a", "gone")]
+    assert table.revision == 9
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from("abcd"),
+            st.sampled_from(["", "n1", "n2"]),
+            st.sampled_from([(), ("u1",), ("u1", "u2")]),
+            st.sampled_from(["web", "db"]),
+            st.booleans(),
+        ),
+        max_size=25,
+    )
+)
+def test_the_indexes_agree_with_a_scan(happenings: list[tuple[str, str, tuple[str, ...], str, bool]]) -> None:
+    async def scenario() -> None:
+        view = ClusterView(_Never())  # type: ignore[arg-type]
+        view.want(POD)
+        table = view.table(POD)
+        for revision, (name, node, owners, app, deleted) in enumerate(happenings, 1):
+            references = [{"uid": uid, "controller": uid == "u1"} for uid in owners]
+            raw = document(name, revision, ownerReferences=references, labels={"app": app}, spec={"nodeName": node})
+            table.apply(WatchEvent("DELETED" if deleted else "ADDED", raw))
+            pods = list(view.list(POD))
+            for uid in ("u1", "u2"):
+                scanned = [pod for pod in pods if any(each["uid"] == uid for each in pod["metadata"]["ownerReferences"])]
+                assert _names(view.owned_by(POD, uid)) == _names(iter(scanned))
+            assert _names(view.owned_by(POD, "")) == _names(pod for pod in pods if not pod["metadata"]["ownerReferences"])
+            for each in ("", "n1", "n2"):
+                assert _names(view.pods_on(each)) == _names(pod for pod in pods if pod["spec"]["nodeName"] == each)
+            selector = label_selector_of_set({"app": "web"})
+            selected = _names(view.selected(POD, "default", selector))
+            assert selected == _names(pod for pod in pods if pod["metadata"]["labels"] == {"app": "web"})
+
+    trio.run(scenario)
+
+
+def _names(pods: Iterator[Object]) -> list[str]:
+    return sorted(name_of(pod) for pod in pods)
+
+
+class _Never:
+    """Verbs that nobody calls, for what is fed by hand."""
+
+    def __getattr__(self, name: str) -> object:
+        raise AssertionError(f"nobody should call {name}")
+
+
+class _Script:
+    """The two verbs that follow() uses, as a server that forgets its history would answer."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    async def list(self, kind: Kind, namespace: str, options: ListOptions) -> RawList:
+        await trio.lowlevel.checkpoint()
+        self.calls.append(f"list limit={options.limit} token={options.continue_token}")
+        if options.limit and not options.continue_token:
+            return RawList([document("a", 1)], "5", continue_token="more")
+        return RawList([document("b", 2)], "5")
+
+    @asynccontextmanager
+    async def watch(self, kind: Kind, namespace: str, options: ListOptions) -> AsyncIterator[AsyncIterator[WatchEvent]]:
+        await trio.lowlevel.checkpoint()
+        self.calls.append(f"watch from {options.revision}")
+        if options.revision == "9":
+            raise expired("too old resource version")
+
+        async def events() -> AsyncIterator[WatchEvent]:
+            yield WatchEvent("MODIFIED", document("b", 7))
+            yield WatchEvent("BOOKMARK", orjson.dumps({"metadata": {"resourceVersion": "9"}}))
+
+        if self.calls.count("watch from 5") > 1:
+            await trio.sleep_forever()
+        yield events()
+
+
+async def test_a_watch_resumes_from_its_bookmark_and_lists_anew_when_that_is_too_old(autojump_clock: MockClock) -> None:
+    script = _Script()
+    table = Table(POD)
+    with trio.move_on_after(60):
+        await follow(script, POD, table)  # type: ignore[arg-type]
+    assert script.calls == [
+        "list limit=500 token=",
+        "list limit=500 token=more",
+        "watch from 5",
+        "watch from 9",
+        "list limit=500 token=",
+        "list limit=500 token=more",
+        "watch from 5",
+    ]
