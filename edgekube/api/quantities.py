@@ -47,7 +47,7 @@ def _parse_text(text: str) -> _Parsed:
         raise ValueError(WRONG_FORM if fraction is None and not letters else _WRONG_NUMBER)
     number = Decimal(f"{sign}{whole or '0'}.{fraction or '0'}")
     if letters in ("e", "E") and exponent:
-        if len(exponent) > _EXPONENT_DIGITS_MAX or exponent in ("+", "-"):
+        if not 0 < len(exponent.lstrip("+-")) <= _EXPONENT_DIGITS_MAX:
             raise ValueError(_WRONG_SUFFIX)
         family, amount = "exponent", number.scaleb(int(exponent), _EXACT)
     elif exponent:
@@ -58,7 +58,7 @@ def _parse_text(text: str) -> _Parsed:
         family, amount = "decimal", number.scaleb(_DECIMAL[letters], _EXACT)
     else:
         raise ValueError(_WRONG_SUFFIX)
-    if abs(amount) > _AMOUNT_MAX:
+    if not -_AMOUNT_MAX <= amount <= _AMOUNT_MAX:  # not abs(): it rounds, and overflows
         amount = _AMOUNT_MAX.copy_sign(amount)
     elif amount.as_tuple().exponent < -9:  # type: ignore[operator]  # finite: the exponent is an int
         amount = amount.quantize(_NANO, ROUND_UP, _EXACT)

@@ -15,6 +15,8 @@ from edgekube.api import quantities
         ("100e-3", "100e-3"), ("12345", "12345"), ("1000", "1k"), ("1500k", "1500k"), ("2000000", "2M"), ("0.0000000001", "1n"),
         ("1.1n", "2n"), ("-1.1n", "-2n"), (".5", "500m"), ("5.", "5"), ("+7", "7"), ("1E", "1E"), ("1E3", "1e3"),
         ("1234567890123456789012", "9223372036854775807"), ("0.5Mi", "512Ki"), ("1.3Ki", "1331200m"), (2, "2"), (0.5, "500m"),
+        ("1e999999999", "9223372036854775807"), ("-1e999999999", "-9223372036854775807"), ("1e-999999999", "1e-9"),
+        ("0e999999999", "0"),
     ],
 )  # fmt: skip
 def test_the_api_shows_the_canonical_form(text: str | int | float, canonical: str) -> None:
@@ -66,3 +68,15 @@ def test_canonical_text_means_the_same_amount_and_is_stable(number: int, suffix:
     canonical = quantities.canonical(text)
     assert quantities.parse(canonical) == quantities.parse(text)
     assert quantities.canonical(canonical) == canonical
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text("0123456789.eE+-numkKMGTPi", max_size=14))
+def test_any_text_is_a_quantity_or_refused(text: str) -> None:
+    try:
+        canonical = quantities.canonical(text)
+    except ValueError:
+        return
+    assert quantities.equal(canonical, text)
+    assert quantities.to_bytes(text) >= quantities.parse(text) or quantities.is_negative(text)
+    assert quantities.add(text, text) and quantities.subtract(text, text) == "0"
