@@ -6,6 +6,7 @@ from edgekube.api import times
 
 
 def test_seconds_become_rfc3339() -> None:
+    assert times.rfc3339(-62135596800) == "0001-01-01T00:00:00Z"
     assert times.rfc3339(1767323045.9) == "2026-01-02T03:04:05Z"
     assert times.rfc3339_micro(1767323045.000006) == "2026-01-02T03:04:05.000006Z"
 
@@ -18,6 +19,7 @@ def test_seconds_become_rfc3339() -> None:
         ("2026-01-02T04:04:05+01:00", 1767323045.0),
         ("2026-01-02T01:34:05-01:30", 1767323045.0),
         ("1969-12-31T23:59:59Z", -1.0),
+        ("2026-01-02T03:04:05.9999999999Z", 1767323045.999999),
     ],
 )
 def test_rfc3339_becomes_seconds(text: str, seconds: float) -> None:
@@ -25,7 +27,16 @@ def test_rfc3339_becomes_seconds(text: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "2026-01-02", "2026-01-02 03:04:05Z", "2026-13-02T03:04:05Z", "20260102T030405Z", "yesterday"]
+    "text",
+    [
+        "",
+        "2026-01-02",
+        "2026-01-02 03:04:05Z",
+        "2026-13-02T03:04:05Z",
+        "20260102T030405Z",
+        "yesterday",
+        "2026-01-02T03:04:05+24:00",
+    ],
 )
 def test_other_text_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="parsing time"):
@@ -55,3 +66,10 @@ def test_an_object_without_a_time_has_an_unknown_age() -> None:
 @given(st.integers(0, 4_000_000_000))
 def test_text_and_seconds_agree(seconds: int) -> None:
     assert times.parse(times.rfc3339(seconds)) == seconds
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 4_000_000_000), st.integers(0, 999_999))
+def test_microseconds_survive(seconds: int, micro: int) -> None:
+    text = f"{times.rfc3339(seconds)[:-1]}.{micro:06}Z"
+    assert times.rfc3339_micro(times.parse(text)) == text
