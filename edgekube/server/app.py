@@ -36,7 +36,7 @@ from edgekube.server.reviews import Reviews, RuleSource
 from edgekube.server.routes import Route, route
 from edgekube.server.tunnel import TUNNELS, Tunnel
 from edgekube.server.version import VERSION_BODY
-from edgekube.server.watching import serve_watch
+from edgekube.server.watching import Ending, serve_watch
 from edgekube.wire.protocol import BodyTooLarge, Disconnected, Request, Responder
 
 log = logging.getLogger("edgekube.server")
@@ -76,15 +76,15 @@ class Application:
         self._openapi = OpenApi(registry.kinds)
         self._health = Health(live or {}, {"shutdown": self._not_draining, **(ready or {})})
         self._in_flight = inflight.InFlight()
-        self._streams: set[trio.CancelScope] = set()
+        self._streams: set[Ending] = set()
         self._draining = False
         self._answered: dict[str, int] = {}
 
     def drain(self) -> None:
         """End every watch as if its time were up; /readyz fails from now on."""
         self._draining = True
-        for scope in list(self._streams):
-            scope.cancel()
+        for ending in list(self._streams):
+            ending.end()
 
     def _not_draining(self) -> str | None:
         return "the server is shutting down" if self._draining else None

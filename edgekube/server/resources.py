@@ -17,6 +17,7 @@ from edgekube import limits
 from edgekube.api import decode, errors, strict
 from edgekube.api.kinds import Kind
 from edgekube.api.objects import Object, name_of
+from edgekube.api.protobuf import PROTOBUF_TYPE, decode_protobuf
 from edgekube.api.verbs import UserInfo
 from edgekube.registry import checks, create, delete, deletecollection, get, identity, update
 from edgekube.registry import list as listing
@@ -73,6 +74,8 @@ class Exchange:
         """The body's object; fields given twice are kept in the context."""
         content_type = self.request.headers.get("content-type", "")
         body = await self.body()
+        if decode.media_type(content_type) == PROTOBUF_TYPE:
+            return decode_protobuf(body)
         obj = decode.decode_body(body, content_type)
         if context.field_validation != "Ignore":
             context.duplicates = decode.duplicate_fields(body, content_type, obj)
@@ -227,7 +230,9 @@ async def _delete_body(exchange: Exchange) -> Object | None:
     body = await exchange.body()
     if not body:
         return None
-    options = decode.decode_body(body, exchange.request.headers.get("content-type", ""))
+    content_type = exchange.request.headers.get("content-type", "")
+    is_protobuf = decode.media_type(content_type) == PROTOBUF_TYPE
+    options = decode_protobuf(body) if is_protobuf else decode.decode_body(body, content_type)
     strict.check_named("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions", "DeleteOptions", "v1", options)
     return options
 

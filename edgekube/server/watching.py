@@ -16,7 +16,8 @@ import orjson
 import trio
 
 from edgekube.api.errors import StatusError
-from edgekube.registry.watch import watch
+from edgekube.api.verbs import WatchEvent
+from edgekube.registry.watch import WatchStream, watch
 from edgekube.server import parameters
 from edgekube.server.negotiation import JSON
 from edgekube.server.rendering import event_line
@@ -28,23 +29,40 @@ log = logging.getLogger("edgekube.server")
 _HEADERS: Final = {"content-type": JSON, "cache-control": "no-cache, private"}
 
 
-async def serve_watch(exchange: Exchange, ending: set[trio.CancelScope]) -> None:
-    """``ending``: scopes that the server cancels when it drains; the stream then ends as if its time were up."""
+class Ending:
+    """How the server ends a stream while nothing is being written."""
+
+    def __init__(self) -> None:
+        self._ended = False
+        self._scope: trio.CancelScope | None = None
+
+    def end(self) -> None:
+        self._ended = True
+        if self._scope is not None:
+            self._scope.cancel()
+
+    async def receive(self, stream: WatchStream) -> list[WatchEvent]:
+        """The stream's next events; none when the stream or the server has ended it."""
+        events: list[WatchEvent] = []
+        if not self._ended:
+            with trio.CancelScope() as self._scope:
+                events = await stream.receive()
+            self._scope = None
+        return events
+
+
+async def serve_watch(exchange: Exchange, endings: set[Ending]) -> None:
+    """``endings``: what the server ends when it drains; a stream then ends as if its time were up."""
     responder, kind, form = exchange.responder, exchange.kind, exchange.form
     include = exchange.include()
     options = parameters.watch_options(exchange.route, exchange.registry.draw)
-    scope = trio.CancelScope()
-    ending.add(scope)
+    ending = Ending()
+    endings.add(ending)
     try:
         async with watch(exchange.registry, kind, exchange.route.namespace, options) as stream:
             await responder.start(200, _HEADERS)
             first = True
-            while True:
-                events = []
-                with scope:
-                    events = await stream.receive()
-                if not events:
-                    break
+            while events := await ending.receive(stream):
                 lines = []
                 for event in events:
                     lines.append(event_line(kind, event, form, include, first=first))
@@ -57,4 +75,4 @@ async def serve_watch(exchange: Exchange, ending: set[trio.CancelScope]) -> None
         line = b'{"type":"ERROR","object":' + orjson.dumps(error.status()) + b"}\n"
         await send(exchange.request, responder, 200, line)
     finally:
-        ending.discard(scope)
+        endings.discard(ending)

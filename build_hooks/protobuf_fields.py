@@ -1,0 +1,122 @@
+"""Derive api/protobuf_fields.bin: the field numbers of Kubernetes' protobuf form.
+
+Enters: the Go modules k8s.io/api and k8s.io/apimachinery (``go mod download``), whose struct tags are the wire contract.
+Leaves: one compressed JSON document: message -> field number -> [JSON name, type, reference, flags].
+Holds: run by hand when the API level changes; the result is committed, because a build has no Go modules.
+
+    python build_hooks/protobuf_fields.py <k8s.io/api directory> <k8s.io/apimachinery directory>
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import zlib
+from pathlib import Path
+
+OUTPUT = Path(__file__).parent.parent / "edgekube" / "api" / "protobuf_fields.bin"
+
+_STRUCT = re.compile(r"^type (\w+) struct \{\n(.*?)^\}", re.MULTILINE | re.DOTALL)
+_ALIAS = re.compile(r"^type (\w+) (\*?[\w\[\].]+)$", re.MULTILINE)
+_FIELD = re.compile(r"^\t(?:(\w+)\s+)?(\S+)\s+`([^`]*)`", re.MULTILINE)
+_IMPORT = re.compile(r'^\t(?:(\w+) )?"(k8s\.io/[^"]+)"', re.MULTILINE)
+
+_SPECIAL = {
+    "k8s.io/apimachinery/pkg/api/resource.Quantity": "quantity",
+    "k8s.io/apimachinery/pkg/util/intstr.IntOrString": "intorstring",
+    "k8s.io/apimachinery/pkg/apis/meta/v1.Time": "time",
+    "k8s.io/apimachinery/pkg/apis/meta/v1.MicroTime": "microtime",
+    "k8s.io/apimachinery/pkg/apis/meta/v1.Duration": "duration",
+    "k8s.io/apimachinery/pkg/apis/meta/v1.FieldsV1": "raw",
+    "k8s.io/apimachinery/pkg/runtime.RawExtension": "raw",
+}
+_SCALARS = {
+    "string": "string", "bool": "bool", "int": "int", "int32": "int", "int64": "int", "uint8": "int", "uint32": "int",
+    "uint64": "int", "float64": "double", "time.Duration": "int", "types.UID": "string",
+    "types.NodeName": "string",
+}  # fmt: skip
+
+
+class Package:
+    def __init__(self, path: str, directory: Path) -> None:
+        self.path = path
+        written = (
+            file for file in sorted(directory.glob("*.go")) if not re.search(r"generated|_test\.go|types_swagger", file.name)
+        )
+        text = "".join(file.read_text() for file in written)
+        self.structs = dict(_STRUCT.findall(text))
+        self.aliases = dict(_ALIAS.findall(text))
+        self.imports = {name or target.rpartition("/")[2]: target for name, target in _IMPORT.findall(text)}
+
+
+def main(api: Path, machinery: Path) -> None:
+    packages = {}
+    for directory in sorted(api.glob("*/v*")):
+        if directory.is_dir():
+            path = f"k8s.io/api/{directory.parent.name}/{directory.name}"
+            packages[path] = Package(path, directory)
+    meta = "k8s.io/apimachinery/pkg/apis/meta/v1"
+    packages[meta] = Package(meta, machinery / "pkg/apis/meta/v1")
+    table: dict[str, dict[str, list[object]]] = {}
+    for package in packages.values():
+        if re.search(r"(alpha|beta)\d+$", package.path):
+            continue
+        for name, body in package.structs.items():
+            if f"{package.path}.{name}" in _SPECIAL:
+                continue
+            fields = {}
+            for field_name, go_type, tags in _FIELD.findall(body):
+                found = _field(packages, package, go_type or field_name, tags)
+                if found is not None:
+                    fields[found[0]] = found[1]
+            if fields:
+                table[f"{package.path}.{name}"] = fields
+    text = json.dumps(table, separators=(",", ":"), sort_keys=True)
+    OUTPUT.write_bytes(zlib.compress(text.encode(), 9))
+    print(f"{OUTPUT}: {len(table)} messages, {OUTPUT.stat().st_size} bytes")
+
+
+def _field(packages: dict[str, Package], package: Package, go_type: str, tags: str) -> tuple[str, list[object]] | None:
+    protobuf = re.search(r'protobuf:"([^"]*)"', tags)
+    if protobuf is None:
+        return None
+    number = protobuf[1].split(",")[1]
+    json_tag = re.search(r'json:"([^"]*)"', tags)
+    name, *options = (json_tag[1] if json_tag else "").split(",")
+    pointer = go_type.startswith("*")
+    kind, reference = _type(packages, package, go_type.lstrip("*"))
+    flags = ("p" if pointer else "") + ("o" if {"omitempty", "omitzero"} & set(options) else "")
+    return number, ["" if "inline" in options else name, kind, reference, flags]
+
+
+def _type(packages: dict[str, Package], package: Package, go_type: str) -> tuple[str, str]:
+    """(type, reference): scalars, message, []type, map type."""
+    if go_type == "[]byte":
+        return "bytes", ""
+    if go_type.startswith("[]"):
+        kind, reference = _type(packages, package, go_type[2:].lstrip("*"))
+        return f"[]{kind}", reference
+    if go_type.startswith("map["):
+        kind, reference = _type(packages, package, go_type[go_type.index("]") + 1 :])
+        return f"map {kind}", reference
+    if go_type in _SCALARS:
+        return _SCALARS[go_type], ""
+    prefix, _, name = go_type.rpartition(".")
+    path = package.imports[prefix] if prefix else package.path
+    full = f"{path}.{name}"
+    if full in _SPECIAL:
+        return _SPECIAL[full], ""
+    home = packages.get(path)
+    if home is None:
+        return "string", ""  # types.UID and its like
+    if name in home.structs:
+        return "message", full
+    alias = home.aliases[name]
+    kind, reference = _type(packages, home, alias)
+    # A named list of strings is a message with one repeated field (ExtraValue, Verbs).
+    return (f"items {kind}", reference) if alias.startswith("[]") and kind != "bytes" else (kind, reference)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
