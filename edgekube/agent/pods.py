@@ -16,7 +16,7 @@ import orjson
 import trio
 
 from edgekube.agent.context import NodeContext
-from edgekube.agent.names import POD_NAME, POD_NAMESPACE, PodPaths
+from edgekube.agent.names import GRACE_PERIOD, POD_NAME, POD_NAMESPACE, PodPaths
 from edgekube.agent.volumes.setup import remove_pod_directory
 from edgekube.agent.worker import PodWorker
 from edgekube.api.objects import Object, uid_of
@@ -150,7 +150,7 @@ class Pods:
                 if orphan is not None:
                     log.info("taking down a pod that the API does not have uid=%s", uid)
                     self._begin(PodWorker(self.node, orphan, gone=True))
-        await trio.to_thread.run_sync(self._clean_leftovers, set(self._workers))
+        await trio.to_thread.run_sync(self._clean, self._leftovers())
 
     def _from_disk(self) -> None:
         for checkpoint in (self.node.settings.agent_dir / "pods").glob("*/pod.json"):
@@ -166,6 +166,10 @@ class Pods:
     def _orphan(self, uid: str) -> Object | None:
         """A pod made up from what containerd remembers, good enough to be taken down."""
         observed = self.node.observer.of(uid)
+        grace: int | None = None
+        for item in observed.containers:
+            text = item.status.annotations.get(GRACE_PERIOD, "")
+            grace = int(text) if text.isdigit() else grace
         if observed.sandboxes:
             row = observed.sandboxes[0].sandbox
             namespace, name = row.namespace, row.name
@@ -178,26 +182,35 @@ class Pods:
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": {"name": name, "namespace": namespace, "uid": uid},
-            "spec": {"containers": []},
+            "spec": {"containers": [], "terminationGracePeriodSeconds": grace},
         }
 
-    def _clean_leftovers(self, known: set[str]) -> None:
-        """Directories and cgroups of pods that neither the API nor containerd has."""
-        settings = self.node.settings
-        pods = settings.agent_dir / "pods"
-        for folder in pods.iterdir() if pods.is_dir() else ():
-            if folder.name not in known:
-                log.info("removing what a pod left uid=%s", folder.name)
-                remove_pod_directory(PodPaths(settings.agent_dir, settings.pod_logs_dir, "", "", folder.name))
-        logs = settings.pod_logs_dir
+    def _leftovers(self) -> list[tuple[PodPaths, str]]:
+        """Paths, and the cgroup or "", of pods that neither the API nor containerd has.
+
+        Listed without waiting in between, so that a pod that arrives meanwhile is not among them.
+        """
+        settings, known = self.node.settings, self._workers
+        found: list[tuple[PodPaths, str]] = []
+        pods, logs = settings.agent_dir / "pods", settings.pod_logs_dir
+        uids = [folder.name for folder in pods.iterdir()] if pods.is_dir() else []
+        found.extend((PodPaths(settings.agent_dir, logs, "", "", uid), "") for uid in uids if uid not in known)
         for folder in logs.iterdir() if logs.is_dir() else ():
             namespace, _, rest = folder.name.partition("_")
             name, _, uid = rest.rpartition("_")
             if uid and uid not in known:
-                remove_pod_directory(PodPaths(settings.agent_dir, logs, namespace, name, uid))
-        for uid, path in self.node.cgroups.pods().items():
+                found.append((PodPaths(settings.agent_dir, logs, namespace, name, uid), ""))
+        for uid, cgroup in self.node.cgroups.pods().items():
             if uid not in known:
-                try:
-                    self.node.cgroups.remove(path, kill=False)
-                except OSError as error:
-                    log.warning("cgroup stays path=%s error=%s", path, error)
+                found.append((PodPaths(settings.agent_dir, logs, "", "", uid), cgroup))
+        return found
+
+    def _clean(self, leftovers: list[tuple[PodPaths, str]]) -> None:
+        for paths, cgroup in leftovers:
+            log.info("removing what a pod left uid=%s cgroup=%s", paths.uid, cgroup)
+            try:
+                remove_pod_directory(paths)
+                if cgroup:
+                    self.node.cgroups.remove(cgroup, kill=False)
+            except OSError as error:
+                log.warning("leftover stays uid=%s error=%s", paths.uid, error)

@@ -94,6 +94,8 @@ class PodMemory:
     troubles: dict[str, Waiting] = field(default_factory=dict)
     #: Why a container does not start, by name.
     waiting: dict[str, Waiting] = field(default_factory=dict)
+    #: Containers that are being started at this moment.
+    starting: set[str] = field(default_factory=set)
     #: The last known end of each container, also when containerd no longer has it.
     exited: dict[str, ContainerStatus] = field(default_factory=dict)
     #: Termination messages by container id.

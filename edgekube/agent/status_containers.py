@@ -84,7 +84,12 @@ def container_status(
             last_state = {"terminated": terminated(current, memory)}
     elif current is not None and current.state == "EXITED":
         delay_seconds = memory.backoff.remaining_seconds(name, current.finished_at_ns / 1e9, now)
-        if delay_seconds > 0 and not ends and runs_again(pod, container, current.exit_code, init=init):
+        if (
+            delay_seconds > 0
+            and not ends
+            and name not in memory.starting
+            and runs_again(pod, container, current.exit_code, init=init)
+        ):
             state = _waiting("CrashLoopBackOff", crash_loop_message(pod, name, memory.backoff.delay_seconds(name)))
             last_state = {"terminated": terminated(current, memory)}
         else:

@@ -206,6 +206,9 @@ class PodWorker:
                 self._tell_backoff(pod, status.name, status.id, status.exit_code, status.finished_at_ns / 1e9, now, inits)
             elif status.state == "RUNNING":
                 self._watch_probes(pod, observed, status.name, status.id, status.started_at_ns / 1e9)
+        for name, waiting in list(memory.waiting.items()):
+            if waiting.reason == RunProblem.reason and now >= waiting.retry_at:
+                del memory.waiting[name]  # from here on it is a container that ended, and waits as such
         present = {item.status.id for item in observed.containers} | {status.id for status in memory.exited.values()}
         for container_id in [known_id for known_id in memory.messages if known_id not in present]:
             del memory.messages[container_id]
@@ -232,7 +235,7 @@ class PodWorker:
         self, pod: Object, name: str, container_id: str, exit_code: int, finished_at: float, now: float, inits: set[str]
     ) -> None:
         container = container_named(pod, name)
-        if container is None or container_id in self._told_backoff or is_deleting(pod):
+        if container is None or container_id in self._told_backoff or is_deleting(pod) or name in self.memory.starting:
             return
         delayed = self.memory.backoff.remaining_seconds(name, finished_at, now) > 0
         if delayed and runs_again(pod, container, exit_code, init=name in inits):
@@ -262,13 +265,14 @@ class PodWorker:
             if waiting is None or waiting.reason == RunProblem.reason:
                 self.memory.backoff.advance(step.name, self._node.clock())
         if isinstance(step, KillContainer):
-            self._forget_failure(step.container_id)
+            self.memory.probes.failed.pop(step.container_id, None)
+            if self._probes is not None:
+                self._probes.stop(step.container_id, keep_readiness=True)
+        if isinstance(step, StartContainer):
+            self.memory.starting.add(step.name)
         scope = trio.CancelScope()
         self._busy[step.key] = (step, scope)
         nursery.start_soon(self._run_step, pod, observed, step, scope)
-
-    def _forget_failure(self, container_id: str) -> None:
-        self.memory.probes.failed.pop(container_id, None)
 
     async def _run_step(self, pod: Object, observed: PodObserved, step: Step, scope: trio.CancelScope) -> None:
         failed = False
@@ -291,6 +295,8 @@ class PodWorker:
         if failed:
             await trio.sleep(FAILURE_PAUSE_SECONDS)
         del self._busy[step.key]
+        if isinstance(step, StartContainer):
+            self.memory.starting.discard(step.name)
         self.poke()
 
     async def _do(self, pod: Object, observed: PodObserved, step: Step) -> None:

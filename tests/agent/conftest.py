@@ -14,7 +14,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -144,9 +144,7 @@ class Node:
 
     async def _run(self, *, task_status: trio.TaskStatus[Pods]) -> None:
         with self._scope:
-            await run_agent(
-                self.place.settings, self.verbs, self.runtime, authorize=bool, tls=None, task_status=task_status
-            )
+            await run_agent(self.place.settings, self.verbs, self.runtime, authorize=bool, tls=None, task_status=task_status)
         self._ended.set()
 
     async def stop(self) -> None:
@@ -218,6 +216,20 @@ class Node:
     async def events(self, name: str) -> list[tuple[str, str]]:
         selection = ListOptions(field_selector=f"involvedObject.name={name}")
         return [(event["reason"], event["message"]) for event in (await self.verbs.list(EVENT, "default", selection)).objects()]
+
+    async def eventually(self, holds: Callable[[], Awaitable[bool]], seconds: float = 10) -> None:
+        """For what nobody can be told of: asked until it holds."""
+        with trio.fail_after(seconds):
+            while True:
+                if await holds():
+                    return
+                await trio.sleep(0.02)
+
+    async def until_event(self, name: str, reason: str, beginning: str) -> None:
+        async def recorded() -> bool:
+            return any(found == reason and message.startswith(beginning) for found, message in await self.events(name))
+
+        await self.eventually(recorded)
 
 
 def container(name: str, script: str, **more: Any) -> Object:
