@@ -27,6 +27,7 @@ from hyperframe.frame import GoAwayFrame
 from edgekube import limits
 from edgekube.wire.answers import Refused, http_date
 from edgekube.wire.connection import Shell, only
+from edgekube.wire.field_block import FieldEncoder
 from edgekube.wire.protocol import BodyTooLarge, ByteStream, Disconnected, Request, Responder
 from edgekube.wire.transport import Transport
 
@@ -279,6 +280,7 @@ class Http2Connection:
         self.transport = transport
         self.values: dict[str, object] = {}
         self._h2 = _H2(_CONFIG)
+        self._h2.encoder = FieldEncoder()  # type: ignore[assignment]
         self._streams: dict[int, _Stream] = {}
         self._scope = trio.CancelScope()
         self._raw = b""

@@ -11,6 +11,7 @@ Next: wire.http1, wire.http2.
 from __future__ import annotations
 
 import contextlib
+import errno
 import ipaddress
 import logging
 import socket
@@ -49,6 +50,9 @@ def open_listeners(port: int, host: str | None = None) -> list[socket.socket]:
     try:
         listeners.append(_listen(socket.AF_INET6, "::", listeners[0].getsockname()[1]))
     except OSError as error:
+        if error.errno == errno.EADDRINUSE and port:
+            listeners[0].close()
+            raise
         log.info("no IPv6 listener port=%d why=%r", port, str(error))
     return listeners
 

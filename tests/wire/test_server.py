@@ -37,9 +37,10 @@ async def test_both_ip_versions_on_one_port(identity: Identity) -> None:
 
 
 async def test_a_port_that_is_taken_says_so() -> None:
-    (listener,) = open_listeners(0, "127.0.0.1")
-    with listener, pytest.raises(OSError, match="Address already in use"):
-        open_listeners(listener.getsockname()[1], "127.0.0.1")
+    for host in ("127.0.0.1", "::1"):
+        (listener,) = open_listeners(0, host)
+        with listener, pytest.raises(OSError, match="Address already in use"):
+            open_listeners(listener.getsockname()[1])
 
 
 async def test_a_client_certificate_is_optional_but_must_be_ours(identity: Identity, tmp_path: Path) -> None:
