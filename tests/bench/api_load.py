@@ -1,0 +1,152 @@
+"""A client that measures: run inside the node's network, prints JSON.
+
+argv: kubeconfig, what (get, create, put, patch, list, list-pods, watch, floor), count, clients, host:port of the floor.
+Keep-alive connections over TLS, one thread a client.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.bench.api_client import NAMESPACE, Client, context_of
+
+
+def config_map(name: str, text: str = "x" * 200) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"text": text}}
+
+
+def operation(what: str, client: Client, worker: int, number: int) -> None:
+    path = f"{NAMESPACE}/configmaps"
+    mine = f"{path}/bench-{worker}"
+    if what == "get":
+        client.ask("GET", mine)
+    elif what == "create":
+        client.ask("POST", path, config_map(f"made-{time.time_ns()}-{worker}-{number}"))
+    elif what == "put":
+        client.ask("PUT", mine, config_map(f"bench-{worker}", f"{number}"))
+    elif what == "patch":
+        client.ask("PATCH", mine, {"data": {"text": f"{number}"}}, "application/merge-patch+json")
+    elif what == "list":
+        client.ask("GET", f"{path}?labelSelector=")
+    elif what == "list-pods":
+        client.ask("GET", f"{NAMESPACE}/pods")
+    elif what == "floor":
+        client.ask("GET", "/")
+    else:
+        raise SystemExit(f"unknown measurement {what}")
+
+
+def measure(what: str, make: Any, count: int, clients: int) -> dict[str, Any]:
+    latencies: list[float] = []
+    barrier = threading.Barrier(clients + 1)
+    failures: list[BaseException] = []
+
+    def work(worker: int) -> None:
+        try:
+            client = make()
+            mine = []
+            operation(what, client, worker, -1)
+            barrier.wait()
+            for number in range(count // clients):
+                began = time.perf_counter()
+                operation(what, client, worker, number)
+                mine.append(time.perf_counter() - began)
+            latencies.extend(mine)
+        except BaseException as error:
+            failures.append(error)
+            barrier.abort()
+
+    threads = [threading.Thread(target=work, args=(worker,)) for worker in range(clients)]
+    for thread in threads:
+        thread.start()
+    try:
+        barrier.wait()
+    except threading.BrokenBarrierError:
+        raise failures[0] from None
+    began = time.perf_counter()
+    for thread in threads:
+        thread.join()
+    took = time.perf_counter() - began
+    if failures:
+        raise failures[0]
+    latencies.sort()
+    return {
+        "requests": len(latencies),
+        "clients": clients,
+        "per_second": round(len(latencies) / took, 1),
+        "p50_ms": round(latencies[len(latencies) // 2] * 1000, 3),
+        "p99_ms": round(latencies[int(len(latencies) * 0.99)] * 1000, 3),
+    }
+
+
+def measure_watch(make: Any, watchers: int, events: int) -> dict[str, Any]:
+    """Time from the start of a PUT to the last of the watchers having read its event."""
+    writer = make()
+    revision = json.loads(writer.ask("GET", f"{NAMESPACE}/configmaps?limit=1"))["metadata"]["resourceVersion"]
+    seen: list[list[float]] = [[0.0] * events for _ in range(watchers)]
+    ready = threading.Barrier(watchers + 1)
+
+    def follow(worker: int) -> None:
+        client = make()
+        client.connection.request(
+            "GET", f"{NAMESPACE}/configmaps?watch=1&resourceVersion={revision}&fieldSelector=metadata.name%3Dbench-0"
+        )
+        answer = client.connection.getresponse()
+        ready.wait()
+        for number in range(events):
+            answer.readline()
+            seen[worker][number] = time.perf_counter()
+        client.connection.close()
+
+    threads = [threading.Thread(target=follow, args=(worker,), daemon=True) for worker in range(watchers)]
+    for thread in threads:
+        thread.start()
+    ready.wait()
+    spans = []
+    for number in range(events):
+        began = time.perf_counter()
+        writer.ask("PUT", f"{NAMESPACE}/configmaps/bench-0", config_map("bench-0", f"event {number}"))
+        deadline = time.perf_counter() + 10
+        while not all(row[number] for row in seen):
+            if time.perf_counter() > deadline:
+                raise RuntimeError("a watcher did not see the event within 10 s")
+            time.sleep(0.0005)
+        spans.append(max(row[number] for row in seen) - began)
+    spans.sort()
+    return {"watchers": watchers, "events": events, "p50_ms": round(spans[len(spans) // 2] * 1000, 3)}
+
+
+def main() -> None:
+    kubeconfig = yaml.safe_load(Path(sys.argv[1]).read_text())
+    what, count, clients = sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+    context, host, port = context_of(kubeconfig)
+    if what == "floor":
+        host, _, number = sys.argv[5].partition(":")
+        port = int(number)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+
+    def make() -> Client:
+        return Client(context, host, port)
+
+    if what in ("get", "put", "patch", "watch"):
+        client = make()
+        for worker in range(clients if what != "watch" else 1):
+            try:
+                client.ask("POST", f"{NAMESPACE}/configmaps", config_map(f"bench-{worker}"))
+            except RuntimeError as error:
+                if "AlreadyExists" not in str(error):
+                    raise
+    result = measure_watch(make, clients, count) if what == "watch" else measure(what, make, count, clients)
+    print(json.dumps(result))
+
+
+main()
