@@ -20,7 +20,6 @@ import trio
 
 from edgekube import limits
 from edgekube.admission.default_roles import default_objects
-from edgekube.admission.rbac import RoleIndex
 from edgekube.api.kinds import BUILT_IN, EVENT, SERVICE
 from edgekube.api.verbs import UserInfo
 from edgekube.daemon.identity import Identity, prepare_identity
@@ -35,7 +34,7 @@ from edgekube.reconcile.scheduling import run_scheduler
 from edgekube.registry.bootstrap import bootstrap
 from edgekube.registry.local import LocalVerbs
 from edgekube.registry.state import Registry
-from edgekube.server.access import follow_roles
+from edgekube.server.access import Access
 from edgekube.server.agents import NodeAgents
 from edgekube.server.app import Application
 from edgekube.server.identity import Identities
@@ -68,7 +67,7 @@ async def run_server(settings: Settings, *, clock: Callable[[], float], started:
         await control_plane.prepare()
         server = Server(control_plane.application.handle, tls=ServerTls(*_paths(identity)))
         async with trio.open_nursery() as serving:
-            await serving.start(control_plane.follow_roles)
+            await serving.start(control_plane.access.run)
             await serving.start(server.serve, listeners)
             log.info("api ready address=%s port=%d revision=%d", node_ip, settings.https_port, store.revision())
             async with trio.open_nursery() as working:
@@ -96,15 +95,15 @@ class ControlPlane:
         issuer = f"https://kubernetes.default.svc.{settings.cluster_domain}"
         tokens = TokenIssuer(identity.token_key, issuer, clock)
         self._registry = Registry(store, service_cidr=settings.service_cidr, token_issuer=tokens, clock=clock)
-        self._roles = RoleIndex()
+        self.access = Access(self._registry)
         self._system = LocalVerbs(self._registry, _SYSTEM)
         agents = NodeAgents(self._registry, self._agent_context, agent_server_name)
         self.application = Application(
             self._registry,
             Identities(TokenVerifier(identity.token_key, issuer, clock), self._system),
-            self._roles,
+            self.access,
             agents,
-            rules=self._roles,
+            rules=self.access,
             server_address=f"{settings.node_ip}:{settings.https_port}",
         )
 
@@ -135,9 +134,6 @@ class ControlPlane:
         spec = {"clusterIP": self._settings.cluster_dns, "ports": ports}
         metadata = {"name": "kube-dns", "namespace": "kube-system", "labels": labels}
         await self._system.create(SERVICE, "kube-system", {"metadata": metadata, "spec": spec})
-
-    async def follow_roles(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        await follow_roles(self._system, self._roles, task_status)
 
     async def start_loops(self, nursery: trio.Nursery) -> None:
         """Controllers and the scheduler, each with a recorder of its own."""
