@@ -1,0 +1,77 @@
+"""What the server says of itself: discovery, OpenAPI, health, version, unknown paths."""
+
+from __future__ import annotations
+
+from edgekube.api.kinds import BUILT_IN
+from tests.server.running import Api
+
+AGGREGATED = (
+    "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,"
+    "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json"
+)
+
+
+async def test_the_old_form(api: Api) -> None:
+    assert (await api.ask("GET", "/api")).json["versions"] == ["v1"]
+    groups = (await api.ask("GET", "/apis")).json
+    assert groups["kind"] == "APIGroupList"
+    autoscaling = next(group for group in groups["groups"] if group["name"] == "autoscaling")
+    assert autoscaling["preferredVersion"]["groupVersion"] == "autoscaling/v2"
+    assert (await api.ask("GET", "/apis/apps")).json["preferredVersion"]["version"] == "v1"
+    resources = {entry["name"]: entry for entry in (await api.ask("GET", "/api/v1")).json["resources"]}
+    assert resources["pods"]["shortNames"] == ["po"]
+    assert resources["pods/eviction"]["kind"] == "Eviction"
+    assert resources["pods/eviction"]["group"] == "policy"
+    assert resources["namespaces"]["namespaced"] is False
+
+
+async def test_the_aggregated_form_names_every_kind(api: Api) -> None:
+    found = set()
+    for path in ("/api", "/apis"):
+        answered = await api.ask("GET", path, accept=AGGREGATED)
+        assert answered.headers["content-type"] == "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+        for item in answered.json["items"]:
+            for version in item["versions"]:
+                group = item["metadata"].get("name", "")
+                found |= {(group, version["version"], resource["resource"]) for resource in version["resources"]}
+        again = await api.ask("GET", path, accept=AGGREGATED, if_none_match=answered.headers["etag"])
+        assert (again.status, again.body) == (304, b"")
+    assert found == {(kind.group, kind.version, kind.plural) for kind in BUILT_IN}
+
+
+async def test_openapi_says_that_the_server_validates_fields(api: Api) -> None:
+    index = (await api.ask("GET", "/openapi/v3")).json
+    document = (await api.ask("GET", index["paths"]["apis/apps/v1"]["serverRelativeURL"])).json
+    patch = document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"]
+    assert "fieldValidation" in [parameter["name"] for parameter in patch["parameters"]]
+    assert patch["x-kubernetes-group-version-kind"] == {"group": "apps", "version": "v1", "kind": "Deployment"}
+    assert (await api.ask("GET", "/openapi/v2")).status == 404
+
+
+async def test_health(api: Api) -> None:
+    assert (await api.ask("GET", "/livez")).text == "ok"
+    verbose = (await api.ask("GET", "/readyz?verbose&exclude=shutdown")).text
+    assert "[+]ping ok" in verbose
+    assert verbose.endswith("readyz check passed\n")
+    assert (await api.ask("GET", "/readyz/nothing")).status == 404
+
+
+async def test_version_and_paths(api: Api) -> None:
+    version = (await api.ask("GET", "/version")).json
+    assert (version["major"], version["minor"]) == ("1", "36")
+    assert version["gitVersion"].startswith("v1.36.")
+    paths = (await api.ask("GET", "/")).json["paths"]
+    assert {"/api/v1", "/apis/apps/v1", "/livez", "/version"} <= set(paths)
+    assert "apiserver_store_revision" in (await api.ask("GET", "/metrics")).text
+
+
+async def test_paths_that_are_nowhere(api: Api) -> None:
+    nowhere = "/nowhere", "/api/v1/nothings", "/apis/nobody.io/v1/things", "/apis/apps/v9", "/api/v1/namespaces/default/nodes"
+    for path in nowhere:
+        answered = await api.ask("GET", path)
+        assert (answered.status, answered.text) == (404, "404 page not found\n"), path
+
+
+async def test_a_head_has_no_body(api: Api) -> None:
+    answered = await api.ask("HEAD", "/version")
+    assert (answered.status, answered.body) == (200, b"")
