@@ -138,6 +138,8 @@ WATCH_RETRY_LAST_SECONDS = 10.0
 CALLS_IN_FLIGHT_MAX = 32
 #: Pods being bound at once: enough for group commit to gather twenty pods of one rollout.
 BINDINGS_IN_FLIGHT_MAX = 64
+#: A pod that waits for a node says so again after this: each attempt would use up what may be recorded about the pod.
+UNSCHEDULABLE_EVENT_SECONDS = 60.0
 #: Events waiting to be written; more are dropped, for an Event must never hold up the work that it tells of.
 EVENTS_WAITING_MAX = 1000
 #: Series remembered, to count repeats (upstream's event correlator keeps 4096).

@@ -56,7 +56,9 @@ def plan(view: View, key: Key, now: Moment) -> list[Call]:
                 message = f"Node {key.name} status is now: NodeNotReady"
                 calls.append(Record(node, "Normal", "NodeNotReady", message))
             return calls  # what was written wakes the next step
-    calls += _retaint(node, any(_ready(each) == "True" for each in view.list(NODE)), now.wall_seconds)
+    # A ready node needs no look at the others, which matters when a thousand of them report.
+    some_ready = _ready(node) == "True" or any(_ready(each) == "True" for each in view.list(NODE))
+    calls += _retaint(node, some_ready, now.wall_seconds)
     if _ready(node) == "Unknown":
         calls += _not_ready(view.pods_on(key.name), now.wall_seconds)
     return calls

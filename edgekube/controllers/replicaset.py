@@ -76,6 +76,8 @@ def _min_ready_seconds(owner: Object) -> int:
 
 def _manage(kind: Kind, owner: Object, active: list[Object], terminating: int, view: View, now: Moment) -> list[Call]:
     missing = _replicas(owner) - len(active)
+    if not missing:
+        return []
 
     def failed(reason: str) -> Callable[[StatusError], list[Call]]:
         def remedy(error: StatusError) -> list[Call]:

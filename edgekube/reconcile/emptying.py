@@ -31,6 +31,8 @@ log = logging.getLogger("edgekube.reconcile.emptying")
 
 NAME: Final = "namespace-controller"
 EMPTYING_WORKERS: Final = 4
+#: While content holds out: pods may take their grace period, people wait for the namespace's end.
+LOOK_AGAIN_SECONDS: Final = 1.0
 
 
 class _Metadata(msgspec.Struct):
@@ -112,7 +114,7 @@ class NamespaceEmptier:
                 if await self._empty(item.key.name):
                     self._queue.forget(item)
                 else:
-                    self._queue.retry(item)
+                    self._queue.retry(item, LOOK_AGAIN_SECONDS)
             except StatusError as error:
                 if error.reason == "NotFound":
                     self._queue.forget(item)

@@ -64,11 +64,11 @@ class WorkQueue:
         if self._heap[0][1] == item:
             self._earlier.set()
 
-    def retry(self, item: Item) -> float:
-        """Work on it again after a pause that doubles with each failure; answers the pause."""
+    def retry(self, item: Item, last_seconds: float = limits.RETRY_LAST_SECONDS) -> float:
+        """Work on it again after a pause that doubles with each failure up to ``last_seconds``; answers the pause."""
         failures = self._failures.get(item, 0)
         self._failures[item] = failures + 1
-        delay: float = min(limits.RETRY_LAST_SECONDS, limits.RETRY_FIRST_SECONDS * 2 ** min(failures, 30))
+        delay: float = min(last_seconds, limits.RETRY_FIRST_SECONDS * 2 ** min(failures, 30))
         self.add_after(item, delay)
         return delay
 

@@ -178,25 +178,38 @@ class Scheduler:
             async with self._room:
                 await self._verbs.create(POD, facts.namespace, binding, subresource="binding", name=facts.name)
         except StatusError as error:
-            self._binding.discard(facts.uid)
-            self._cluster.remove_pod(facts.uid)
-            self._changed()
-            if error.reason in ("NotFound", "Conflict"):
-                # Gone, replaced by a namesake, or bound by somebody else: the watch tells what is true.
-                log.debug("pod=%s/%s node=%s not bound: %s", facts.namespace, facts.name, node, error.message)
-            else:
-                log.warning("pod=%s/%s node=%s not bound: %s", facts.namespace, facts.name, node, error.message)
-            self._pending.park(pod, trio.current_time(), retry=True)
-            self._wake.set()
+            await self._not_bound(pod, node, error)
             return
         self._binding.discard(facts.uid)
         message = f"Successfully assigned {facts.namespace}/{facts.name} to {node}"
         self._recorder.record(COMPONENT, Record(pod.reference(), "Normal", "Scheduled", message))
 
+    async def _not_bound(self, pod: PendingPod, node: str, error: StatusError) -> None:
+        """Give the room back, and try again unless the pod is gone or bound by somebody else."""
+        facts = pod.facts
+        log.info("pod=%s/%s node=%s not bound: %s", facts.namespace, facts.name, node, error.message)
+        wanted = error.reason != "NotFound"
+        if error.reason == "Conflict":
+            try:
+                found = await self._verbs.get(POD, facts.namespace, facts.name)
+                wanted = uid_of(found) == facts.uid and wants_node(found)
+            except StatusError as second:
+                wanted = second.reason != "NotFound"
+        self._binding.discard(facts.uid)
+        if self._cluster.is_assumed(facts.uid):
+            self._cluster.remove_pod(facts.uid)
+        if wanted:
+            self._pending.park(pod, trio.current_time(), retry=True)
+        self._changed()
+
     async def _tell(self, pod: PendingPod, message: str) -> None:
-        """Say in the pod's status and in an event why it has no node; once per message."""
-        self._recorder.record(COMPONENT, Record(pod.reference(), "Warning", "FailedScheduling", message))
-        if pod.told == ("Unschedulable", message):
+        """Say why the pod has no node: in its status once per message, in an event now and then too."""
+        now_seconds = trio.current_time()
+        news = pod.told != ("Unschedulable", message)
+        if news or pod.told_at is None or now_seconds - pod.told_at >= limits.UNSCHEDULABLE_EVENT_SECONDS:
+            pod.told_at = now_seconds
+            self._recorder.record(COMPONENT, Record(pod.reference(), "Warning", "FailedScheduling", message))
+        if not news:
             return
         now = times.rfc3339(self._clock())
         condition: Object = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}

@@ -48,6 +48,7 @@ class Cluster:
         self.nodes: dict[str, NodeState] = {}
         #: Every pod that takes room, by uid; also on nodes that are unknown yet.
         self._pods: dict[str, PodFacts] = {}
+        self._assumed: set[str] = set()
 
     def set_node(self, facts: NodeFacts) -> None:
         state = self.nodes.get(facts.name)
@@ -71,6 +72,7 @@ class Cluster:
 
     def remove_pod(self, uid: str) -> bool:
         """True when that made room."""
+        self._assumed.discard(uid)
         pod = self._pods.pop(uid, None)
         if pod is None:
             return False
@@ -80,6 +82,11 @@ class Cluster:
 
     def assume(self, pod: PodFacts, node: str) -> None:
         self.set_pod(replace(pod, node=node))
+        self._assumed.add(pod.uid)
+
+    def is_assumed(self, uid: str) -> bool:
+        """The API has not said yet where the pod is."""
+        return uid in self._assumed
 
     def holds(self, uid: str) -> bool:
         return uid in self._pods

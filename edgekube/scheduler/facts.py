@@ -61,6 +61,7 @@ class PendingPod:
     images: tuple[str, ...] = ()
     #: What PodScheduled=False says now: (reason, message).
     told: tuple[str, str] = ("", "")
+    told_at: float | None = None  # when an Event said so last
 
     def reference(self) -> Object:
         """Enough of the object to record an Event about it."""

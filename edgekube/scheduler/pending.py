@@ -42,6 +42,7 @@ class Pending:
         """New, or changed: it is tried at once, unless its last attempt failed for a reason that has not changed."""
         parked = self._parked.get(pod.facts.uid)
         if parked is not None and _same_wish(parked.pod, pod):
+            pod.told_at = parked.pod.told_at
             parked.pod = pod
             return
         self._activate(pod)
