@@ -39,7 +39,11 @@ _HOP_BY_HOP: Final = frozenset({"connection", "transfer-encoding", "keep-alive",
 _TURN_BYTES: Final = 65536
 
 _CONFIG: Final = h2.config.H2Configuration(
-    client_side=False, header_encoding=None, validate_outbound_headers=False, normalize_outbound_headers=False
+    client_side=False,
+    header_encoding=None,
+    validate_outbound_headers=False,
+    normalize_outbound_headers=False,
+    normalize_inbound_headers=False,  # cookies are joined here anyway
 )
 
 
