@@ -38,9 +38,7 @@ def default_autoscaler_v2(autoscaler: Object) -> None:
         _fill_rules(up, [("Pods", 4), ("Percent", 100)])
         # No window downwards: the controller's own setting (five minutes) holds.
         _fill_rules(part(behavior, "scaleDown"), [("Percent", 100)])
-    status = part(autoscaler, "status")
-    fill_missing(status, {"desiredReplicas": 0})
-    status.setdefault("currentMetrics", None)
+    fill_missing(part(autoscaler, "status"), {"desiredReplicas": 0})
 
 
 def _fill_rules(rules: Object, policies: list[tuple[str, int]]) -> None:

@@ -135,8 +135,6 @@ def default_replication_controller(controller: Object) -> None:
 def default_event(event: Object) -> None:
     """Structs that core/v1 Event always carries."""
     part(event, "source")
-    for key in ("firstTimestamp", "lastTimestamp", "eventTime"):
-        event.setdefault(key, None)
     fill_missing(event, {"reportingComponent": "", "reportingInstance": ""})
 
 

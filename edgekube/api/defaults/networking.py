@@ -47,8 +47,7 @@ def default_endpoint_slice(endpoint_slice: Object) -> None:
         fill_missing(port, {"name": "", "protocol": "TCP"})
     for endpoint in items(endpoint_slice, "endpoints"):
         part(endpoint, "conditions")
-    for key in ("endpoints", "ports"):
-        endpoint_slice.setdefault(key, None)
+    endpoint_slice.setdefault("endpoints", [])
 
 
 DEFAULTERS: Final[dict[str, Callable[[Object], None]]] = {

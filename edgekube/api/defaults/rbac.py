@@ -1,6 +1,6 @@
 """Defaults of rbac.authorization.k8s.io.
 
-Enters: roles and bindings.
+Enters: bindings.
 Leaves: the same; subjects and role references name their API group.
 Source: rbac/v1 SetDefaults_*.
 Next: api.defaults.
@@ -24,14 +24,7 @@ def default_binding(binding: Object) -> None:
             fill_empty(subject, _GROUP)
 
 
-def default_role(role: Object) -> None:
-    """``rules`` is written even when there are none."""
-    role.setdefault("rules", None)
-
-
 DEFAULTERS: Final[dict[str, Callable[[Object], None]]] = {
-    "ClusterRole": default_role,
     "ClusterRoleBinding": default_binding,
-    "Role": default_role,
     "RoleBinding": default_binding,
 }
