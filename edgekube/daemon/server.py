@@ -14,27 +14,24 @@ import logging
 import signal
 import ssl
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
 from edgekube import limits
 from edgekube.admission.default_roles import default_objects
+from edgekube.admission.rbac import RoleIndex
 from edgekube.api.kinds import BUILT_IN, EVENT, SERVICE
 from edgekube.api.verbs import UserInfo
 from edgekube.daemon.identity import Identity, prepare_identity
-from edgekube.daemon.node import run_node
 from edgekube.network.addresses import NoAddress, node_address
 from edgekube.notify import notify
 from edgekube.pki.certificates import agent_server_name
 from edgekube.pki.tokens import TokenIssuer, TokenVerifier
-from edgekube.reconcile.loops import run_controllers
-from edgekube.reconcile.recorder import Recorder
-from edgekube.reconcile.scheduling import run_scheduler
 from edgekube.registry.bootstrap import bootstrap
 from edgekube.registry.local import LocalVerbs
 from edgekube.registry.state import Registry
-from edgekube.server.access import Access
+from edgekube.server.access import follow_roles
 from edgekube.server.agents import NodeAgents
 from edgekube.server.app import Application
 from edgekube.server.identity import Identities
@@ -42,6 +39,9 @@ from edgekube.settings import Settings
 from edgekube.store.sqlite import SqliteStore, open_store
 from edgekube.wire.server import Server, open_listeners
 from edgekube.wire.tls import ServerTls, client_context
+
+if TYPE_CHECKING:
+    from edgekube.reconcile.recorder import Recorder
 
 log = logging.getLogger("edgekube")
 
@@ -67,13 +67,17 @@ async def run_server(settings: Settings, *, clock: Callable[[], float], started:
         await control_plane.prepare()
         server = Server(control_plane.application.handle, tls=ServerTls(*_paths(identity)))
         async with trio.open_nursery() as serving:
-            await serving.start(control_plane.access.run)
+            await serving.start(control_plane.follow_roles)
             await serving.start(server.serve, listeners)
             log.info("api ready address=%s port=%d revision=%d", node_ip, settings.https_port, store.revision())
+            # The API answers while the rest is still being read from disk, which takes as long again on a board.
+            await trio.to_thread.run_sync(_load_the_rest)
             async with trio.open_nursery() as working:
                 working.start_soon(_stop_on_signal, working.cancel_scope)
                 await control_plane.start_loops(working)
                 if settings.agent:
+                    from edgekube.daemon.node import run_node
+
                     await working.start(run_node, settings, control_plane.node_verbs(), identity, clock)
                 notify("READY=1")
                 started()
@@ -95,15 +99,15 @@ class ControlPlane:
         issuer = f"https://kubernetes.default.svc.{settings.cluster_domain}"
         tokens = TokenIssuer(identity.token_key, issuer, clock)
         self._registry = Registry(store, service_cidr=settings.service_cidr, token_issuer=tokens, clock=clock)
-        self.access = Access(self._registry)
+        self._roles = RoleIndex()
         self._system = LocalVerbs(self._registry, _SYSTEM)
         agents = NodeAgents(self._registry, self._agent_context, agent_server_name)
         self.application = Application(
             self._registry,
             Identities(TokenVerifier(identity.token_key, issuer, clock), self._system),
-            self.access,
+            self._roles,
             agents,
-            rules=self.access,
+            rules=self._roles,
             server_address=f"{settings.node_ip}:{settings.https_port}",
         )
 
@@ -135,8 +139,14 @@ class ControlPlane:
         metadata = {"name": "kube-dns", "namespace": "kube-system", "labels": labels}
         await self._system.create(SERVICE, "kube-system", {"metadata": metadata, "spec": spec})
 
+    async def follow_roles(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        await follow_roles(self._system, self._roles, task_status)
+
     async def start_loops(self, nursery: trio.Nursery) -> None:
         """Controllers and the scheduler, each with a recorder of its own."""
+        from edgekube.reconcile.recorder import Recorder
+        from edgekube.reconcile.scheduling import run_scheduler
+
         for name, user, run in (
             ("controllers", _CONTROLLERS, self._run_controllers),
             ("scheduler", _SCHEDULER, run_scheduler),
@@ -151,6 +161,8 @@ class ControlPlane:
     async def _run_controllers(
         self, verbs: LocalVerbs, recorder: Recorder, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
+        from edgekube.reconcile.loops import run_controllers
+
         await run_controllers(
             verbs,
             recorder,
@@ -164,6 +176,12 @@ class ControlPlane:
         """The API as this machine's own agent uses it."""
         name = f"system:node:{self._settings.node_name}"
         return LocalVerbs(self._registry, UserInfo(name, groups=("system:nodes", "system:authenticated")))
+
+
+def _load_the_rest() -> None:
+    import edgekube.daemon.node
+    import edgekube.reconcile.loops
+    import edgekube.reconcile.scheduling  # noqa: F401
 
 
 def _paths(identity: Identity) -> tuple[str, str, str]:
