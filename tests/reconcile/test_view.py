@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from pathlib import Path
 
 import orjson
+import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trio.testing import MockClock
 
-from edgekube.api.errors import expired
-from edgekube.api.kinds import CONFIGMAP, NODE, POD, Kind
+from edgekube import limits
+from edgekube.api.kinds import CONFIGMAP, NAMESPACE, NODE, POD, Kind
 from edgekube.api.objects import Object, name_of
 from edgekube.api.selectors import label_selector_of_set
-from edgekube.api.verbs import ListOptions, RawList, WatchEvent
+from edgekube.api.verbs import ListOptions, WatchEvent
 from edgekube.reconcile.follow import follow
 from edgekube.reconcile.view import ClusterView, Table, ViewChange
-from tests.reconcile.conftest import Api
+from edgekube.registry.local import LocalVerbs
+from edgekube.registry.state import Registry
+from edgekube.store.sqlite import open_store
+from tests.reconcile.conftest import USER, Api
 
 
 def document(name: str, revision: int, **parts: object) -> bytes:
@@ -132,46 +135,58 @@ class _Never:
         raise AssertionError(f"nobody should call {name}")
 
 
-class _Script:
-    """The two verbs that follow() uses, as a server that forgets its history would answer."""
+class _Counting(Table):
+    """Counts its lists; ``behind`` makes its first watch ask for a revision that a restarted server no longer knows."""
 
-    def __init__(self) -> None:
-        self.calls: list[str] = []
+    def __init__(self, kind: Kind, *, behind: bool = False) -> None:
+        super().__init__(kind)
+        self.lists = 0
+        self._behind = behind
 
-    async def list(self, kind: Kind, namespace: str, options: ListOptions) -> RawList:
-        await trio.lowlevel.checkpoint()
-        self.calls.append(f"list limit={options.limit} token={options.continue_token}")
-        if options.limit and not options.continue_token:
-            return RawList([document("a", 1)], "5", continue_token="more")
-        return RawList([document("b", 2)], "5")
+    def begin(self) -> None:
+        self.lists += 1
+        super().begin()
 
-    @asynccontextmanager
-    async def watch(self, kind: Kind, namespace: str, options: ListOptions) -> AsyncIterator[AsyncIterator[WatchEvent]]:
-        await trio.lowlevel.checkpoint()
-        self.calls.append(f"watch from {options.revision}")
-        if options.revision == "9":
-            raise expired("too old resource version")
-
-        async def events() -> AsyncIterator[WatchEvent]:
-            yield WatchEvent("MODIFIED", document("b", 7))
-            yield WatchEvent("BOOKMARK", orjson.dumps({"metadata": {"resourceVersion": "9"}}))
-
-        if self.calls.count("watch from 5") > 1:
-            await trio.sleep_forever()
-        yield events()
+    def resume_from(self) -> int:
+        return 1 if self._behind and self.lists == 1 else super().resume_from()
 
 
-async def test_a_watch_resumes_from_its_bookmark_and_lists_anew_when_that_is_too_old(autojump_clock: MockClock) -> None:
-    script = _Script()
-    table = Table(POD)
-    with trio.move_on_after(60):
-        await follow(script, POD, table)  # type: ignore[arg-type]
-    assert script.calls == [
-        "list limit=500 token=",
-        "list limit=500 token=more",
-        "watch from 5",
-        "watch from 9",
-        "list limit=500 token=",
-        "list limit=500 token=more",
-        "watch from 5",
-    ]
+async def put(api: Api, name: str) -> None:
+    await api.verbs.create(CONFIGMAP, "default", {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}})
+
+
+async def shown(table: Table, names: set[str]) -> None:
+    with trio.fail_after(10):
+        while {key.name for key in table.keys("default")} != names:
+            await table.moved()
+
+
+async def test_a_watch_from_before_a_restart_begins_anew_with_a_list(tmp_path: Path) -> None:
+    async with open_store(tmp_path / "state.db") as store:
+        api = Api(LocalVerbs(Registry(store), USER))
+        await api.verbs.create(NAMESPACE, "", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}})
+        await put(api, "before")
+    async with open_store(tmp_path / "state.db") as store, trio.open_nursery() as nursery:
+        api = Api(LocalVerbs(Registry(store), USER))
+        table = _Counting(CONFIGMAP, behind=True)
+        nursery.start_soon(follow, api.verbs, CONFIGMAP, table)
+        await shown(table, {"before"})
+        await put(api, "after")
+        await shown(table, {"before", "after"})
+        assert table.lists == 2
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_watch_that_the_server_ends_goes_on_where_it_was(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "WATCH_BACKLOG_EVENTS_MAX", 3)
+    table = _Counting(CONFIGMAP)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(follow, api.verbs, CONFIGMAP, table)
+        await table.synced.wait()
+        names = {f"c{number}" for number in range(60)}
+        async with trio.open_nursery() as writers:
+            for name in names:
+                writers.start_soon(put, api, name)
+        await shown(table, names)
+        assert table.lists == 1, "the history still reached back"
+        nursery.cancel_scope.cancel()
