@@ -49,7 +49,7 @@ class Body(Protocol):
         ...
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Request:
     method: str
     path: str  # percent-encoded as sent, without the query
