@@ -27,8 +27,9 @@ class View(Protocol):
         """Objects of a namespace whose labels match; only those are decoded."""
         ...
 
-    def owned_by(self, kind: Kind, owner_uid: str) -> Iterator[Object]:
-        """Objects of the kind with an owner reference of this uid (an index, not a scan); "" gives those without a controller."""
+    def owned_by(self, kind: Kind, owner_uid: str, namespace: str = "") -> Iterator[Object]:
+        """Objects of the kind with an owner reference of this uid (an index, not a scan); "" gives those without a controller.
+        In one namespace unless ``namespace`` is ""."""
         ...
 
     def pods_on(self, node_name: str) -> Iterator[Object]:

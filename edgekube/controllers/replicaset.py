@@ -45,7 +45,7 @@ def plan(kind: Kind, view: View, key: Key, now: Moment) -> list[Call]:
         return []
     candidates = [
         *view.owned_by(POD, uid_of(owner)),
-        *(pod for pod in view.owned_by(POD, "") if namespace_of(pod) == key.namespace),
+        *view.owned_by(POD, "", key.namespace),
     ]
     alive = [pod for pod in candidates if not podstate.is_finished(pod)]
     pods, calls = claim(kind, owner, POD, alive, selector_of(kind, owner).matches, adoptable=podstate.is_active)

@@ -11,7 +11,7 @@ Next: reconcile.engine, controllers, scheduler.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -309,8 +309,9 @@ class ClusterView:
         entries = list(self._tables[kind].namespaces.get(namespace, {}).values())
         return (decode(kind, entry.raw) for entry in entries if selector.matches(entry.labels))
 
-    def owned_by(self, kind: Kind, owner_uid: str) -> Iterator[Object]:
-        return self._at(kind, self._tables[kind].by_owner.get(owner_uid, ()))
+    def owned_by(self, kind: Kind, owner_uid: str, namespace: str = "") -> Iterator[Object]:
+        keys = self._tables[kind].by_owner.get(owner_uid, ())
+        return self._at(kind, {key for key in keys if key.namespace == namespace} if namespace else keys)
 
     def pods_on(self, node_name: str) -> Iterator[Object]:
         return self._at(POD, self._tables[POD].by_node.get(node_name, ()))
@@ -320,7 +321,7 @@ class ClusterView:
         entry = table.get(namespace, name)
         return table.ended.get(Key(namespace, name)) if entry is None else entry.changed_at
 
-    def _at(self, kind: Kind, keys: set[Key] | tuple[()]) -> Iterator[Object]:
+    def _at(self, kind: Kind, keys: Collection[Key]) -> Iterator[Object]:
         table = self._tables[kind]
         entries = [table.get(key.namespace, key.name) for key in sorted(keys)]
         return (decode(kind, entry.raw) for entry in entries if entry is not None)

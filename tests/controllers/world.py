@@ -46,8 +46,8 @@ class World:
     def selected(self, kind: Kind, namespace: str, selector: LabelSelector) -> Iterator[Object]:
         return (obj for obj in self.list(kind, namespace) if selector.matches(labels_of(obj)))
 
-    def owned_by(self, kind: Kind, owner_uid: str) -> Iterator[Object]:
-        for obj in self.list(kind):
+    def owned_by(self, kind: Kind, owner_uid: str, namespace: str = "") -> Iterator[Object]:
+        for obj in self.list(kind, namespace):
             owners = owners_of(obj)
             if any(each.get("uid") == owner_uid for each in owners) or (
                 not owner_uid and not any(each.get("controller") for each in owners)
@@ -89,8 +89,8 @@ class World:
         return obj
 
     def gone(self, kind: Kind, namespace: str, name: str) -> None:
-        self._objects[kind].pop(Key(namespace, name), None)
-        self._seen[kind, Key(namespace, name)] = self.now - self.started
+        if self._objects.get(kind, {}).pop(Key(namespace, name), None) is not None:
+            self._seen[kind, Key(namespace, name)] = self.now - self.started
 
     def plan(self, controller: Controller, namespace: str, name: str) -> builtins.list[Call]:
         return controller.plan(self, Key(namespace, name), self.moment())

@@ -21,6 +21,7 @@ from edgekube.reconcile.view import ClusterView, Table, ViewChange
 from edgekube.registry.local import LocalVerbs
 from edgekube.registry.state import Registry
 from edgekube.store.sqlite import open_store
+from tests.controllers.world import World
 from tests.reconcile.conftest import USER, Api
 
 
@@ -101,25 +102,31 @@ async def test_after_a_gap_a_list_tells_the_difference() -> None:
         max_size=25,
     )
 )
-def test_the_indexes_agree_with_a_scan(happenings: list[tuple[str, str, tuple[str, ...], str, bool]]) -> None:
+def test_it_answers_as_the_world_of_the_planners_tests(happenings: list[tuple[str, str, tuple[str, ...], str, bool]]) -> None:
     async def scenario() -> None:
-        view = ClusterView(_Never())  # type: ignore[arg-type]
+        view, world = ClusterView(_Never()), World()  # type: ignore[arg-type]
         view.want(POD)
         table = view.table(POD)
         for revision, (name, node, owners, app, deleted) in enumerate(happenings, 1):
             references = [{"uid": uid, "controller": uid == "u1"} for uid in owners]
             raw = document(name, revision, ownerReferences=references, labels={"app": app}, spec={"nodeName": node})
             table.apply(WatchEvent("DELETED" if deleted else "ADDED", raw))
-            pods = list(view.list(POD))
-            for uid in ("u1", "u2"):
-                scanned = [pod for pod in pods if any(each["uid"] == uid for each in pod["metadata"]["ownerReferences"])]
-                assert _names(view.owned_by(POD, uid)) == _names(iter(scanned))
-            assert _names(view.owned_by(POD, "")) == _names(pod for pod in pods if not pod["metadata"]["ownerReferences"])
-            for each in ("", "n1", "n2"):
-                assert _names(view.pods_on(each)) == _names(pod for pod in pods if pod["spec"]["nodeName"] == each)
+            if deleted:
+                world.gone(POD, "default", name)
+            else:
+                world.put(POD, orjson.loads(raw))
             selector = label_selector_of_set({"app": "web"})
-            selected = _names(view.selected(POD, "default", selector))
-            assert selected == _names(pod for pod in pods if pod["metadata"]["labels"] == {"app": "web"})
+            for namespace in ("", "default", "other"):
+                assert _names(view.list(POD, namespace)) == _names(world.list(POD, namespace))
+                assert _names(view.selected(POD, "default", selector)) == _names(world.selected(POD, "default", selector))
+                for uid in ("", "u1", "u2"):
+                    found = view.owned_by(POD, uid, namespace)
+                    assert _names(found) == _names(world.owned_by(POD, uid, namespace))
+            for each in ("", "n1", "n2"):
+                assert _names(view.pods_on(each)) == _names(world.pods_on(each))
+            seen = [view.changed_at(POD, "default", each) is None for each in "abcd"]
+            assert seen == [world.changed_at(POD, "default", each) is None for each in "abcd"]
+            assert (view.get(POD, "default", name) is None) == (world.get(POD, "default", name) is None) == deleted
 
     trio.run(scenario)
 

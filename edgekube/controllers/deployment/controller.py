@@ -38,7 +38,7 @@ def plan(view: View, key: Key, now: Moment) -> list[Call]:
         return [Record(deployment, "Warning", "SelectingAll", message)]
     candidates = [
         *view.owned_by(REPLICASET, uid_of(deployment)),
-        *(each for each in view.owned_by(REPLICASET, "") if namespace_of(each) == key.namespace),
+        *view.owned_by(REPLICASET, "", key.namespace),
     ]
     replicasets, calls = claim(DEPLOYMENT, deployment, REPLICASET, candidates, selector.matches)
     return calls + _Step(view, deployment, replicasets, now).calls()
