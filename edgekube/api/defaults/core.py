@@ -9,6 +9,7 @@ Next: api.defaults.
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Callable
 from typing import Final
 
@@ -96,7 +97,13 @@ def default_volume(volume: Object) -> None:
 
 
 def default_secret(secret: Object) -> None:
+    """stringData is a way to write data, never stored itself (Convert_v1_Secret_To_core_Secret)."""
     fill_empty(secret, {"type": "Opaque"})
+    plain = secret.pop("stringData", None)
+    if plain:
+        data = part(secret, "data")
+        for key, text in plain.items():
+            data[key] = b64encode(text.encode()).decode()
 
 
 def default_limit_range(limits: Object) -> None:
