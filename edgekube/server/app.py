@@ -250,7 +250,8 @@ class Application:
             return
         exempt = _MASTERS in user.groups
         if asked.subresource in TUNNELS and asked.subresource in kind.subresources:
-            await self._tunnel.serve(request, responder, asked)
+            with self._in_flight.place(inflight.WATCHING, exempt=exempt):
+                await self._tunnel.serve(request, responder, asked)
             return
         exchange = Exchange(self._registry, request, responder, asked, kind, user)
         if asked.verb == "watch" or (asked.verb == "get" and asked.flag("watch")):

@@ -1,6 +1,6 @@
 """How many requests may run at once.
 
-Enters: the kind of request: read, write or watch.
+Enters: the kind of request: read, write, or watch (which includes logs, exec and the like: streams that last).
 Leaves: a place, or StatusError TooManyRequests with Retry-After.
 Holds: a place is given back whatever happens; system:masters need none, so that the cluster can be mended.
 Bound: limits.REQUESTS_READING_MAX, REQUESTS_WRITING_MAX, WATCHES_MAX.

@@ -87,13 +87,16 @@ def _partial(raw: bytes, form: Form) -> bytes:
 
 def table(kind: Kind, items: list[bytes], metadata: Object, form: Form, include: str, *, with_columns: bool) -> bytes:
     """A meta.k8s.io Table. Watch events after the first carry no column definitions, as upstream's."""
-    from edgekube.api.tables import cells_of, columns_of  # only people ask for Tables
+    from edgekube.api.tables import cells_of, columns_of, row_conditions_of  # only people ask for Tables
 
     now = time.time()
     rows = []
     for raw in items:
-        cells = orjson.dumps(cells_of(kind, orjson.loads(raw), now))
-        rows.append(b"".join((b'{"cells":', cells, b',"object":', _row_object(raw, form, include), b"}")))
+        obj = orjson.loads(raw)
+        cells = orjson.dumps(cells_of(kind, obj, now))
+        conditions = row_conditions_of(kind, obj)
+        marked = b',"conditions":' + orjson.dumps(conditions) if conditions else b""
+        rows.append(b"".join((b'{"cells":', cells, marked, b',"object":', _row_object(raw, form, include), b"}")))
     head = orjson.dumps({
         "kind": "Table",
         "apiVersion": f"meta.k8s.io/{form.version}",

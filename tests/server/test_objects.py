@@ -248,3 +248,29 @@ async def test_large_answers_are_compressed_for_those_who_ask(api: Api) -> None:
     assert packed.body == plain.body
     small = await api.ask("GET", "/version", accept_encoding="gzip")
     assert "content-encoding" not in small.headers
+
+
+async def test_a_secret_is_written_as_text_and_kept_as_data(api: Api) -> None:
+    secrets = "/api/v1/namespaces/default/secrets"
+    made = (await api.ask("POST", secrets, {"metadata": {"name": "s"}, "stringData": {"k": "text"}, "data": {"l": "YQ=="}})).json
+    assert made["data"] == {"l": "YQ==", "k": "dGV4dA=="}
+    assert "stringData" not in made
+    merge = {"content_type": "application/merge-patch+json"}
+    patched = (await api.ask("PATCH", f"{secrets}/s", {"stringData": {"k": "other"}}, **merge)).json
+    assert patched["data"] == {"l": "YQ==", "k": "b3RoZXI="}
+
+
+async def test_a_finished_pod_is_marked_in_its_table(api: Api) -> None:
+    await api.ask("POST", PODS, pod("p"))
+    merge = {"content_type": "application/merge-patch+json"}
+    await api.ask("PATCH", f"{PODS}/p/status", {"status": {"phase": "Succeeded"}}, **merge)
+    table = (await api.ask("GET", PODS, accept="application/json;as=Table;v=v1;g=meta.k8s.io")).json
+    assert table["rows"][0]["conditions"][0]["type"] == "Completed"
+
+
+async def test_a_protobuf_body(api: Api) -> None:
+    text = bytes.fromhex(
+        "6b3873000a0f0a0276311209436f6e6669674d6170121b0a110a016112001a0022002a0032003800420012060a01781201791a002200"
+    )
+    made = await api.ask("POST", CONFIGMAPS, text, content_type="application/vnd.kubernetes.protobuf")
+    assert (made.status, made.json["data"]) == (201, {"x": "y"})
