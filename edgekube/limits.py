@@ -21,6 +21,13 @@ STRICT_MESSAGES_MAX = 100
 #: Values in one YAML body, aliases counted each time they are used: a 3 MB body cannot honestly hold more.
 YAML_VALUES_MAX = 500_000
 
+#: Answers that each name check of api.validation remembers: more than the distinct names of a small cluster's daily traffic.
+VALIDATION_NAMES_KEPT_MAX = 512
+#: Names longer than any good one (253) are not remembered, so that a client cannot park megabytes in the caches.
+VALIDATION_NAME_KEPT_CHARACTERS_MAX = 256
+#: Causes in one refusal: a person reads a few, and each one is repeated in the message.
+VALIDATION_CAUSES_MAX = 256
+
 # --- pki -------------------------------------------------------------------------------------------------------------
 
 #: A bound token is about 1.2 KB; whatever is far above is not one of ours, and hashing it is wasted work.
@@ -268,3 +275,11 @@ AGENT_CONNECT_SECONDS = 10
 DRAIN_SECONDS = 5.0
 #: Events are kept for an hour, as kube-apiserver's --event-ttl has it.
 EVENT_TTL_SECONDS = 3600.0
+
+# --- manifests -------------------------------------------------------------------------------------------------------
+
+#: How often the manifests directory is looked at, and when a file that failed is tried again.
+MANIFESTS_LOOK_SECONDS = 3.0
+MANIFEST_RETRY_SECONDS = 15.0
+#: Largest manifest file: parsing YAML costs twenty times its size in memory.
+MANIFEST_BYTES_MAX = 4 * 1024 * 1024

@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgekube import limits
 from edgekube.api.defaults import apply_defaults
 from edgekube.api.kinds import BUILT_IN, Kind
 from edgekube.api.validation import validate_create, validate_update
 from edgekube.api.validation.rules import GROUPS
 from edgekube.api.warnings import warnings_for
+from tests.api.refusals import kind_of, manifest
 from tests.api.shaped import shaped
 
 _KINDS = [kind for kind in BUILT_IN if kind.kind != "ComponentStatus"]
@@ -57,3 +59,14 @@ def test_an_empty_object_is_judged_too(kind: Kind) -> None:
 def test_every_built_in_kind_has_a_row() -> None:
     missing = [_named(kind) for kind in _KINDS if kind.kind not in GROUPS.get(kind.api_version, {})]
     assert missing == []
+
+
+def test_a_body_full_of_faults_is_refused_with_a_bounded_number_of_causes() -> None:
+    ports = [{"name": "", "containerPort": 0, "protocol": "x"}] * 20_000
+    codes = {"operator": "In", "values": [0] * 200_000}
+    pod = manifest("{apiVersion: v1, kind: Pod, metadata: {name: web}, spec: {containers: [{name: web, image: nginx}]}}")
+    pod["spec"]["containers"][0]["ports"] = ports
+    assert len(validate_create(kind_of(pod), pod)) == limits.VALIDATION_CAUSES_MAX
+    job = manifest("{apiVersion: batch/v1, kind: Job, metadata: {name: once}, spec: {template: {spec: {restartPolicy: Never}}}}")
+    job["spec"]["podFailurePolicy"] = {"rules": [{"action": "FailJob", "onExitCodes": codes}]}
+    assert len(validate_create(kind_of(job), job)) == limits.VALIDATION_CAUSES_MAX

@@ -2,17 +2,21 @@
 
 Enters: a defaulted object after mutation, named by the registry (name, namespace, uid); on update the stored one too.
 Leaves: causes, none when the object is good. The registry makes errors.invalid() of them (422).
-Holds: the strict decoder has checked types; missing or null parts never raise; nothing is changed.
+Holds: the strict decoder has checked types; missing or null parts never raise; nothing is changed; time grows with the object's
+    size and no faster.
+Bound: limits.VALIDATION_CAUSES_MAX causes.
 Source: k8s.io/kubernetes/pkg/apis/<group>/validation of v1.36; where it prints Go structs, JSON is printed here.
 Next: registry (create, update, patch, apply).
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from edgekube.api.errors import Cause
 from edgekube.api.kinds import Kind
 from edgekube.api.objects import Object
-from edgekube.api.validation.fields import part
+from edgekube.api.validation.fields import EnoughFound, Findings, part
 from edgekube.api.validation.metadata import check_metadata, check_metadata_update
 from edgekube.api.validation.rules import GROUPS, PLAIN, Rules
 
@@ -23,26 +27,28 @@ def _rules_of(kind: Kind) -> Rules:
 
 def validate_create(kind: Kind, obj: Object) -> list[Cause]:
     """Causes why ``obj`` may not be created."""
-    out: list[Cause] = []
-    rules = _rules_of(kind)
-    if rules.metadata:
-        check_metadata(out, part(obj, "metadata"), kind.namespaced, rules.name)
-    if rules.create is not None:
-        rules.create(out, obj)
+    out = Findings()
+    with suppress(EnoughFound):
+        rules = _rules_of(kind)
+        if rules.metadata:
+            check_metadata(out, part(obj, "metadata"), kind.namespaced, rules.name)
+        if rules.create is not None:
+            rules.create(out, obj)
     return out
 
 
 def validate_update(kind: Kind, new: Object, old: Object, subresource: str = "") -> list[Cause]:
     """Causes why ``old`` may not become ``new``. A subresource without rules of its own checks metadata only."""
-    out: list[Cause] = []
-    rules = _rules_of(kind)
-    check_metadata_update(out, part(new, "metadata"), part(old, "metadata"))
-    if subresource:
-        change = rules.subresources.get(subresource)
-        if change is not None:
-            change(out, new, old)
-    elif rules.update is not None:
-        rules.update(out, new, old)
-    elif rules.create is not None:
-        rules.create(out, new)
+    out = Findings()
+    with suppress(EnoughFound):
+        rules = _rules_of(kind)
+        check_metadata_update(out, part(new, "metadata"), part(old, "metadata"))
+        if subresource:
+            change = rules.subresources.get(subresource)
+            if change is not None:
+                change(out, new, old)
+        elif rules.update is not None:
+            rules.update(out, new, old)
+        elif rules.create is not None:
+            rules.create(out, new)
     return out

@@ -25,6 +25,7 @@ from edgekube.api.validation.fields import (
     items,
     part,
     qualified_name,
+    repeated,
     text,
     texts,
 )
@@ -59,9 +60,10 @@ def _check_webhook(out: Out, webhook: Object, field: str) -> None:
         detail = "must specify one of v1, v1beta1"
         out.append(causes.required(f"{field}.admissionReviewVersions", detail))
     else:
+        again = repeated(versions)
         for i, version in enumerate(versions):
             check(out, names.dns1035_label(version), f"{field}.admissionReviewVersions[{i}]", version)
-            if version in versions[:i]:
+            if i in again:
                 out.append(causes.invalid(f"{field}.admissionReviewVersions[{i}]", version, "duplicate version"))
         if not any(version in _VERSIONS for version in versions):
             detail = "must include at least one of v1, v1beta1"
@@ -292,10 +294,11 @@ def check_validating_binding(out: Out, binding: Object) -> None:
     actions = texts(_check_binding(out, binding), "validationActions")
     if not actions:
         out.append(causes.required("spec.validationActions", "at least one validation action is required"))
+    again = repeated(actions)
     for i, action in enumerate(actions):
         if action not in _ACTIONS:
             out.append(causes.not_supported(f"spec.validationActions[{i}]", action, _ACTIONS))
-        if action in actions[:i]:
+        if i in again:
             out.append(causes.duplicate(f"spec.validationActions[{i}]", action))
     if "Deny" in actions and "Warn" in actions:
         detail = (

@@ -27,6 +27,7 @@ from edgekube.api.validation.fields import (
     number,
     part,
     qualified_name,
+    repeated,
     same,
     text,
 )
@@ -210,10 +211,11 @@ def _check_exit_codes(out: Out, codes: Object, containers: set[str], field: str)
         out.append(causes.invalid(f"{field}.values", values, "at least one value is required"))
     elif len(values) > _EXIT_CODES_MAX:
         out.append(causes.too_many(f"{field}.values", len(values), _EXIT_CODES_MAX))
+    again = repeated(values)
     for i, value in enumerate(values):
         if operator == "In" and value == 0:
             out.append(causes.invalid(f"{field}.values[{i}]", value, "must not be 0 for the In operator"))
-        if value in values[:i]:
+        if i in again:
             out.append(causes.duplicate(f"{field}.values[{i}]", value))
     if values != sorted(values):
         out.append(causes.invalid(f"{field}.values", values, "must be ordered"))

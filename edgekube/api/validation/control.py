@@ -26,6 +26,7 @@ from edgekube.api.validation.fields import (
     items,
     number,
     part,
+    repeated,
     same,
     text,
     texts,
@@ -43,6 +44,7 @@ _USAGES: Final = (
     "ipsec user", "key agreement", "key encipherment", "microsoft sgc", "netscape sgc", "ocsp signing", "s/mime",
     "server auth", "signing", "timestamping",
 )  # fmt: skip
+_TOLERATION_KEYS: Final = ("key", "operator", "value", "effect", "tolerationSeconds")
 _TRUE_ONLY: Final = ("Approved", "Denied", "Failed")
 _SIGNER_BYTES_MAX: Final = 571
 
@@ -105,8 +107,10 @@ def check_runtime_class(out: Out, runtime_class: Object) -> None:
     check_labels(out, scheduling.get("nodeSelector"), "scheduling.nodeSelector")
     tolerations = items(scheduling, "tolerations")
     check_tolerations(out, tolerations, "scheduling.tolerations")
+    keys = [tuple(str(one.get(key) or "") for key in _TOLERATION_KEYS) for one in tolerations]
+    again = repeated(keys)
     for i, toleration in enumerate(tolerations):
-        if any(same(toleration, other) for other in tolerations[:i]):
+        if i in again:
             out.append(causes.duplicate(f"scheduling.tolerations[{i}]", toleration))
 
 
@@ -126,10 +130,11 @@ def check_signing_request(out: Out, request: Object) -> None:
     usages = texts(spec, "usages")
     if not usages:
         out.append(causes.required("spec.usages"))
+    again = repeated(usages)
     for i, usage in enumerate(usages):
         if usage not in _USAGES:
             out.append(causes.not_supported(f"spec.usages[{i}]", usage, _USAGES))
-        if usage in usages[:i]:
+        if i in again:
             out.append(causes.duplicate(f"spec.usages[{i}]", usage))
     signer = text(spec, "signerName")
     if signer == "kubernetes.io/legacy-unknown":

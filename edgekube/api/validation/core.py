@@ -30,6 +30,7 @@ from edgekube.api.validation.fields import (
     parse_cidr,
     part,
     qualified_name,
+    repeated,
     same,
     text,
     texts,
@@ -179,8 +180,9 @@ def _check_pod_cidrs(out: Out, cidrs: list[str]) -> None:
         if len(cidrs) > 2 or len(versions) < 2:
             detail = "may specify no more than one CIDR for each IP family"
             out.append(causes.invalid("spec.podCIDRs", cidrs, detail))
+        again = repeated(cidrs)
         for i, cidr in enumerate(cidrs):
-            if cidr in cidrs[:i]:
+            if i in again:
                 out.append(causes.duplicate(f"spec.podCIDRs[{i}]", cidr))
 
 
@@ -188,8 +190,9 @@ def check_node_update(out: Out, new: Object, old: Object) -> None:
     spec, before = part(new, "spec"), part(old, "spec")
     _check_node_resources(out, new)
     addresses = [(text(one, "type"), text(one, "address")) for one in items(part(new, "status"), "addresses")]
+    again = repeated(addresses)
     for i, address in enumerate(addresses):
-        if address in addresses[:i]:
+        if i in again:
             shown = {"type": address[0], "address": address[1]}
             out.append(causes.duplicate(f"status.addresses[{i}]", shown))
     if before.get("podCIDRs") and not same(spec.get("podCIDRs"), before["podCIDRs"]):

@@ -10,10 +10,11 @@ Next: every file of this package.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Hashable, Iterable
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
+from edgekube import limits
 from edgekube.api import names
 from edgekube.api.errors import Cause
 from edgekube.api.objects import Object
@@ -25,16 +26,26 @@ _NOTHING: Final[Object] = {}
 _NO_ITEMS: Final[list[Any]] = []
 
 PROTOCOLS: Final = ("SCTP", "TCP", "UDP")
-#: Names repeat (of containers, ports, volumes, nodes, classes): their answers are kept. Callers do not change the lists.
-NAME_CACHE_ENTRIES_MAX: Final = 512
-dns_label: Final = lru_cache(NAME_CACHE_ENTRIES_MAX)(names.dns1123_label)
-dns_subdomain: Final = lru_cache(NAME_CACHE_ENTRIES_MAX)(names.dns1123_subdomain)
-qualified_name: Final = lru_cache(NAME_CACHE_ENTRIES_MAX)(names.qualified_name)
-port_name: Final = lru_cache(NAME_CACHE_ENTRIES_MAX)(names.port_name)
-config_key: Final = lru_cache(NAME_CACHE_ENTRIES_MAX)(names.config_map_key)
-env_name: Final = lru_cache(NAME_CACHE_ENTRIES_MAX)(names.relaxed_env_var_name)
 
-TRUE_FALSE_UNKNOWN: Final = ("False", "True", "Unknown")
+
+def _remembered(check_name: Callable[[str], list[str]]) -> Callable[[str], list[str]]:
+    """The same check with its answers kept: names repeat (of containers, ports, volumes, labels). Callers do not change them.
+    Long text is not kept, so that no client can fill memory with it."""
+    kept = lru_cache(limits.VALIDATION_NAMES_KEPT_MAX)(check_name)
+
+    def answer(value: str) -> list[str]:
+        return kept(value) if len(value) <= limits.VALIDATION_NAME_KEPT_CHARACTERS_MAX else check_name(value)
+
+    return answer
+
+
+dns_label: Final = _remembered(names.dns1123_label)
+dns_subdomain: Final = _remembered(names.dns1123_subdomain)
+qualified_name: Final = _remembered(names.qualified_name)
+label_value: Final = _remembered(names.label_value)
+port_name: Final = _remembered(names.port_name)
+config_key: Final = _remembered(names.config_map_key)
+env_name: Final = _remembered(names.relaxed_env_var_name)
 
 
 def part(obj: Object, key: str) -> Object:
@@ -60,6 +71,30 @@ def text(obj: Object, key: str) -> str:
 def number(obj: Object, key: str) -> int:
     """Zero when it is missing."""
     return obj.get(key) or 0
+
+
+class EnoughFound(Exception):
+    """The object is refused as it is; looking on would only keep others waiting."""
+
+
+class Findings(list[Cause]):
+    """Where causes are put. At the bound the search ends: nobody reads the thousandth fault, and a body can have a million."""
+
+    def append(self, cause: Cause) -> None:
+        super().append(cause)
+        if len(self) >= limits.VALIDATION_CAUSES_MAX:
+            raise EnoughFound
+
+
+def repeated(values: Iterable[Hashable]) -> set[int]:
+    """The places of values that came before: ``a b a`` gives 2. In one pass, however long a client makes the list."""
+    seen: set[Hashable] = set()
+    places: set[int] = set()
+    for i, value in enumerate(values):
+        if value in seen:
+            places.add(i)
+        seen.add(value)
+    return places
 
 
 def check(out: Out, messages: list[str], field: str, value: Any) -> None:

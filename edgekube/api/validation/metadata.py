@@ -9,14 +9,13 @@ Next: api.validation, api.validation.podspec (templates).
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any, Final
 
 from edgekube.api import names
 from edgekube.api.names import NameCheck
 from edgekube.api.objects import Object
 from edgekube.api.validation import causes
-from edgekube.api.validation.fields import Out, check, items, part, same, text, texts
+from edgekube.api.validation.fields import Out, check, items, label_value, part, qualified_name, same, text, texts
 
 #: 256 KiB over all keys and values.
 ANNOTATIONS_BYTES_MAX: Final = 256 * 1024
@@ -24,24 +23,13 @@ _STANDARD_FINALIZERS: Final = frozenset({"kubernetes", "orphan", "foregroundDele
 _UNCHANGING: Final = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
 
 
-# The same few hundred keys and values come again and again; the answers are small and shared, never changed.
-@lru_cache(maxsize=1024)
-def _key_messages(key: str) -> tuple[str, ...]:
-    return tuple(names.qualified_name(key))
-
-
-@lru_cache(maxsize=1024)
-def _value_messages(value: str) -> tuple[str, ...]:
-    return tuple(names.label_value(value))
-
-
 def check_label_key(out: Out, key: str, field: str) -> None:
-    for message in _key_messages(key):
+    for message in qualified_name(key):
         out.append(causes.invalid(field, key, message))
 
 
 def check_label_value(out: Out, value: str, field: str) -> None:
-    for message in _value_messages(value):
+    for message in label_value(value):
         out.append(causes.invalid(field, value, message))
 
 
@@ -56,7 +44,7 @@ def check_annotations(out: Out, annotations: dict[str, Any] | None, field: str) 
         return
     size_bytes = 0
     for key, value in annotations.items():
-        for message in _key_messages(key.lower()):
+        for message in qualified_name(key.lower()):
             out.append(causes.invalid(field, key, message))
         size_bytes += len(key) + len(value or "")
     if size_bytes > ANNOTATIONS_BYTES_MAX:
@@ -87,7 +75,7 @@ def check_label_selector(out: Out, selector: Object | None, field: str) -> None:
 
 def check_finalizer(out: Out, name: str, field: str) -> None:
     before = len(out)
-    for message in _key_messages(name):
+    for message in qualified_name(name):
         out.append(causes.invalid(field, name, message))
     if len(out) == before and "/" not in name and name not in _STANDARD_FINALIZERS:
         out.append(causes.invalid(field, name, "name is neither a standard finalizer name nor is it fully qualified"))
@@ -95,7 +83,7 @@ def check_finalizer(out: Out, name: str, field: str) -> None:
 
 def _check_finalizers(out: Out, finalizers: list[str], field: str) -> None:
     for i, name in enumerate(finalizers):
-        messages = _key_messages(name)
+        messages = qualified_name(name)
         for message in messages:
             out.append(causes.invalid(field, name, message))
         if not messages and "/" not in name and name not in _STANDARD_FINALIZERS:

@@ -33,6 +33,7 @@ from edgekube.api.validation.fields import (
     part,
     port_name,
     qualified_name,
+    repeated,
     text,
     texts,
 )
@@ -392,9 +393,10 @@ def _check_endpoint(out: Out, endpoint: Object, family: str, field: str) -> None
     if len(zones) > _ZONE_HINTS_MAX:
         out.append(causes.too_many(f"{field}.hints.forZones", len(zones), _ZONE_HINTS_MAX))
         return
+    again = repeated(zones)
     for i, zone in enumerate(zones):
         path = f"{field}.hints.forZones[{i}].name"
-        if zone in zones[:i]:
+        if i in again:
             out.append(causes.duplicate(path, zone))
         check(out, names.label_value(zone), path, zone)
 

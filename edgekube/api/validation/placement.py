@@ -13,7 +13,7 @@ from typing import Final
 from edgekube.api import names
 from edgekube.api.objects import Object
 from edgekube.api.validation import causes
-from edgekube.api.validation.fields import Out, check, dns_label, dns_subdomain, items, number, part, text, texts
+from edgekube.api.validation.fields import Out, check, dns_label, dns_subdomain, items, number, part, repeated, text, texts
 from edgekube.api.validation.metadata import check_label_key, check_label_selector, check_label_value
 
 _EFFECTS: Final = ("NoSchedule", "PreferNoSchedule", "NoExecute")
@@ -179,6 +179,8 @@ def check_affinity(out: Out, affinity: Object, field: str) -> None:
 
 def check_topology_spread(out: Out, constraints: list[Object], field: str) -> None:
     pairs = [(text(one, "topologyKey"), text(one, "whenUnsatisfiable")) for one in constraints]
+    # Upstream names the first of a pair, so the list is read from its end.
+    again = {len(pairs) - 1 - i for i in repeated(reversed(pairs))}
     for i, constraint in enumerate(constraints):
         path, (topology_key, action) = f"{field}[{i}]", pairs[i]
         if number(constraint, "maxSkew") <= 0:
@@ -187,7 +189,7 @@ def check_topology_spread(out: Out, constraints: list[Object], field: str) -> No
             out.append(causes.required(f"{path}.topologyKey", "can not be empty"))
         if action not in ("DoNotSchedule", "ScheduleAnyway"):
             out.append(causes.not_supported(f"{path}.whenUnsatisfiable", action, ("DoNotSchedule", "ScheduleAnyway")))
-        if pairs[i] in pairs[i + 1 :]:
+        if i in again:
             pair = f"{{{topology_key}, {action}}}"
             out.append(causes.duplicate(f"{path}.{{topologyKey, whenUnsatisfiable}}", pair))
         domains = constraint.get("minDomains")

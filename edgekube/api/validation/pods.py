@@ -15,7 +15,7 @@ from typing import Any, Final
 from edgekube.api import names
 from edgekube.api.objects import Object
 from edgekube.api.validation import causes
-from edgekube.api.validation.fields import Out, check, check_ip, dns_subdomain, items, part, qualified_name, same, text
+from edgekube.api.validation.fields import Out, check, check_ip, dns_subdomain, items, part, qualified_name, repeated, same, text
 from edgekube.api.validation.placement import check_tolerations
 from edgekube.api.validation.podspec import check_pod_annotations, check_pod_spec
 from edgekube.api.validation.resources import amount
@@ -210,9 +210,10 @@ def _check_transitions(out: Out, status: Object, old_status: Object, key: str, p
 def _check_status_ips(out: Out, status: Object) -> None:
     for key in ("podIPs", "hostIPs"):
         addresses = [text(one, "ip") for one in items(status, key)]
+        again = repeated(addresses)
         for i, address in enumerate(addresses):
             check_ip(out, address, f"status.{key}[{i}]")
-            if address in addresses[:i]:
+            if i in again:
                 out.append(causes.duplicate(f"status.{key}[{i}]", {"ip": address}))
         families = [":" in address for address in addresses]
         if len(addresses) > 2 or len(set(families)) != len(families):

@@ -171,6 +171,7 @@ def _check_within_limit(out: Out, name: str, quantity: Any, limits: Object, fiel
 
 def _check_claims(out: Out, resources: Object, claims: set[str], field: str) -> None:
     seen: set[str] = set()
+    requested_of: set[str] = set()
     for i, claim in enumerate(items(resources, "claims")):
         path, name, request = f"{field}[{i}]", text(claim, "name"), text(claim, "request")
         if not name:
@@ -182,7 +183,8 @@ def _check_claims(out: Out, resources: Object, claims: set[str], field: str) -> 
         else:
             if request:
                 check(out, dns_label(request), f"{path}.request", request)
-            elif any(other.partition("/")[0] == name for other in seen):
+                requested_of.add(name)
+            elif name in requested_of:
                 out.append(causes.duplicate(path, name))
             seen.add(key)
         if name not in claims:

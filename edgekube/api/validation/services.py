@@ -29,6 +29,7 @@ from edgekube.api.validation.fields import (
     parse_ip,
     part,
     qualified_name,
+    repeated,
     text,
     texts,
 )
@@ -147,10 +148,11 @@ def check_cluster_ips(out: Out, spec: Object) -> None:
             out.append(causes.invalid(path, addresses, "first value must match `clusterIP`"))
     elif addresses:
         out.append(causes.invalid(path, addresses, "must be empty when `clusterIP` is not specified"))
+    again = repeated(families)
     for i, family in enumerate(families):
         if family not in _FAMILIES:
             out.append(causes.not_supported(f"spec.ipFamilies[{i}]", family, _FAMILIES))
-        if family in families[:i]:
+        if i in again:
             out.append(causes.duplicate(f"spec.ipFamilies[{i}]", family))
     if spec.get("ipFamilyPolicy") is not None and spec["ipFamilyPolicy"] not in _FAMILY_POLICIES:
         out.append(causes.not_supported("spec.ipFamilyPolicy", spec["ipFamilyPolicy"], _FAMILY_POLICIES))

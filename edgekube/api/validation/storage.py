@@ -25,6 +25,7 @@ from edgekube.api.validation.fields import (
     items,
     part,
     qualified_name,
+    repeated,
     same,
     text,
     texts,
@@ -223,8 +224,9 @@ def _check_topologies(out: Out, terms: list[Object]) -> None:
             at, key, values = f"{path}.matchLabelExpressions[{j}]", text(requirement, "key"), texts(requirement, "values")
             if not values:
                 out.append(causes.required(f"{at}.values"))
+            again = repeated(values)
             for k, value in enumerate(values):
-                if value in values[:k]:
+                if k in again:
                     out.append(causes.duplicate(f"{at}.values[{k}]", value))
             check_label_key(out, key, f"{at}.key")
             if key in raw:
@@ -266,8 +268,9 @@ def check_csi_driver(out: Out, driver: Object) -> None:
         if mode not in _LIFECYCLE_MODES:
             out.append(causes.not_supported(f"spec.volumeLifecycleModes[{i}]", mode, _LIFECYCLE_MODES))
     audiences = [text(request, "audience") for request in items(spec, "tokenRequests")]
+    again = repeated(audiences)
     for i, request in enumerate(items(spec, "tokenRequests")):
-        if audiences[i] in audiences[:i]:
+        if i in again:
             out.append(causes.duplicate(f"spec.tokenRequests[{i}].audience", audiences[i]))
         seconds = request.get("expirationSeconds")
         if isinstance(seconds, int):
