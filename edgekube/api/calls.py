@@ -94,4 +94,14 @@ class Later:
     delay_seconds: float
 
 
-Call: TypeAlias = Create | Update | Patch | Delete | Record | Later
+@dataclass(frozen=True, slots=True)
+class Require:
+    """Go on only while the API itself, not just the view, has the object with this uid and is not deleting it."""
+
+    kind: Kind
+    namespace: str
+    name: str
+    uid: str
+
+
+Call: TypeAlias = Create | Update | Patch | Delete | Record | Later | Require

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from edgekube.api.calls import Call, Patch
+from edgekube.api.calls import Call, Patch, Require
 from edgekube.api.kinds import Kind
 from edgekube.api.objects import Object, controller_of, is_deleting, labels_of, name_of, namespace_of, owners_of, uid_of
 from edgekube.api.verbs import JSON_PATCH
@@ -40,6 +40,7 @@ def claim(
     """The children, those being adopted included, and the calls that make it so."""
     mine: list[Object] = []
     calls: list[Call] = []
+    adoptions: list[Call] = []
     for obj in candidates:
         controller = controller_of(obj)
         if controller is not None:
@@ -50,9 +51,12 @@ def claim(
             elif not is_deleting(owner) and not is_deleting(obj):
                 calls.append(_release(child_kind, obj, uid_of(owner)))
         elif not is_deleting(owner) and not is_deleting(obj) and matches(labels_of(obj)) and adoptable(obj):
-            calls.append(_adopt(owner_kind, owner, child_kind, obj))
+            adoptions.append(_adopt(owner_kind, owner, child_kind, obj))
             mine.append(obj)
-    return mine, calls
+    if adoptions:
+        # Children that were just orphaned, seen before their owner's deletion is, would go with it.
+        calls.append(Require(owner_kind, namespace_of(owner), name_of(owner), uid_of(owner)))
+    return mine, calls + adoptions
 
 
 def _adopt(owner_kind: Kind, owner: Object, child_kind: Kind, child: Object) -> Call:

@@ -18,10 +18,10 @@ from typing import TypeAlias, TypeVar
 import trio
 
 from edgekube import limits
-from edgekube.api.calls import Call, Create, Delete, Later, Patch, Record, Report, Update
-from edgekube.api.errors import StatusError
+from edgekube.api.calls import Call, Create, Delete, Later, Patch, Record, Report, Require, Update
+from edgekube.api.errors import StatusError, conflict
 from edgekube.api.kinds import Kind
-from edgekube.api.objects import Object, name_of
+from edgekube.api.objects import Object, is_deleting, name_of, uid_of
 from edgekube.api.verbs import Verbs
 
 #: Called at once with what should become an Event; must not block.
@@ -91,6 +91,10 @@ async def _one(verbs: Verbs, call: Call, record: RecordEvent, outcome: Outcome) 
         elif isinstance(call, Later):
             sooner = outcome.later_seconds is None or call.delay_seconds < outcome.later_seconds
             outcome.later_seconds = call.delay_seconds if sooner else outcome.later_seconds
+        elif isinstance(call, Require):
+            found = await verbs.get(call.kind, call.namespace, call.name)
+            if uid_of(found) != call.uid or is_deleting(found):
+                raise conflict(call.kind.group, call.kind.plural, call.name, "the object is gone, or on its way out")
         else:
             raise TypeError(f"{type(call).__name__} belongs to a run")
     except StatusError as error:

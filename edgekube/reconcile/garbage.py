@@ -101,6 +101,15 @@ class GarbageCollector:
             scope.cancel()
             feed.drop()
 
+    def refresh(self) -> None:
+        """Follow what ``kinds`` has now, and nothing else: call it when a CustomResourceDefinition came or went."""
+        wanted = {kind.resource: kind for kind in collectable(self._kinds())}
+        for resource, (feed, _) in list(self._feeds.items()):
+            if resource not in wanted:
+                self.remove_kind(feed.kind)
+        for kind in wanted.values():
+            self.add_kind(kind)
+
     def _look(self, uid: str) -> None:
         self._queue.add(Item(NAME, Key("", uid)))
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 import orjson
 
 from edgekube.api import times
-from edgekube.api.calls import Call, Create, Delete, Later, Patch, Record, Update
+from edgekube.api.calls import Call, Create, Delete, Later, Patch, Record, Require, Update
 from edgekube.api.controller import Controller, Key, Moment, key_of
 from edgekube.api.errors import StatusError, already_exists, conflict, not_found
 from edgekube.api.kinds import POD, Kind
@@ -124,6 +124,10 @@ class World:
             self.events.append(f"{call.reason}: {call.message}")
         elif isinstance(call, Later):
             self.later = call.delay_seconds if self.later is None else min(self.later, call.delay_seconds)
+        elif isinstance(call, Require):
+            found = self.get(call.kind, call.namespace, call.name)
+            if found is None or uid_of(found) != call.uid or found["metadata"].get("deletionTimestamp"):
+                raise conflict(call.kind.group, call.kind.plural, call.name)
         elif isinstance(call, Create):
             self._create(call)
         elif isinstance(call, Update):

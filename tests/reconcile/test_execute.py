@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgekube.api.calls import Call, Create, Delete, Later, Patch, Record, Report
+from edgekube.api.calls import Call, Create, Delete, Later, Patch, Record, Report, Require
 from edgekube.api.kinds import CONFIGMAP, NAMESPACE
 from edgekube.api.objects import Object
 from edgekube.api.verbs import DeleteOptions
@@ -75,3 +75,16 @@ async def test_a_namesake_is_not_deleted_in_its_place(api: Api) -> None:
     assert outcome.failure is not None
     assert outcome.failure.reason == "Conflict"
     assert await names(api) == {"web"}
+
+
+async def test_nothing_is_done_for_an_owner_that_is_on_its_way_out(api: Api) -> None:
+    """The view may be a moment behind; children that are adopted then would be deleted with their owner."""
+    owner = body("owner")
+    owner["metadata"]["finalizers"] = ["example.com/hold"]
+    uid = (await api.verbs.create(CONFIGMAP, "default", owner))["metadata"]["uid"]
+    adopt: list[Call] = [Require(CONFIGMAP, "default", "owner", uid), Create(CONFIGMAP, "default", body("child"))]
+    await api.verbs.delete(CONFIGMAP, "default", "owner")
+    outcome = await execute(api.verbs, adopt, lambda _: None)
+    assert outcome.failure is not None
+    assert outcome.failure.reason == "Conflict"
+    assert await names(api) == {"owner"}

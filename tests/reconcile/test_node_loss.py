@@ -37,6 +37,9 @@ class Loop:
             for kind, revision in outcome.revisions.items():
                 await self.view.saw_revision(kind, revision)
             for call in outcome.deletions:
+                forced = call.options.grace_period_seconds == 0
+                while forced and self.view.get(call.kind, call.namespace, call.name) is not None:
+                    await self.view.table(call.kind).moved()
                 await self.view.saw_deletion(call.kind, call.namespace, call.name, "")
             if not _writes(calls):
                 return outcome.later_seconds
