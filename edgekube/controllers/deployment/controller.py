@@ -8,24 +8,23 @@ Next: controllers.replicaset.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Final
-
-import orjson
+from collections.abc import Sequence
+from typing import Final
 
 from edgekube.api import podstate
 from edgekube.api.calls import Call, Create, Delete, Later, Patch, Record
-from edgekube.api.controller import Change, Controller, Key, Moment, controlled_by, itself, key_of
+from edgekube.api.controller import Controller, Key, Moment, controlled_by, itself
 from edgekube.api.errors import StatusError
 from edgekube.api.kinds import DEPLOYMENT, POD, REPLICASET
-from edgekube.api.objects import Object, annotations_of, controller_of, is_deleting, labels_of, name_of, namespace_of, uid_of
-from edgekube.api.ownership import claim, controller_reference
+from edgekube.api.objects import Object, annotations_of, is_deleting, name_of, namespace_of, uid_of
+from edgekube.api.ownership import claim
 from edgekube.api.selectors import label_selector_of
 from edgekube.api.statuses import status_calls
 from edgekube.api.verbs import DeleteOptions
 from edgekube.api.view import View
-from edgekube.controllers.deployment import facts, rollout
+from edgekube.controllers.deployment import facts, making, rollout
 from edgekube.controllers.deployment import status as statuses
+from edgekube.controllers.deployment.keys import adopters, of_recreated_pods
 
 
 def plan(view: View, key: Key, now: Moment) -> list[Call]:
@@ -95,7 +94,7 @@ class _Step:
             return []
         calls: list[Call] = []
         revision = max(self._next_revision(), facts.revision_number(self.new))
-        wanted = self._copied_annotations() | {facts.REVISION: str(revision)}
+        wanted = making.copied_annotations(self.deployment) | {facts.REVISION: str(revision)}
         before = annotations_of(self.new).get(facts.REVISION)
         if before and before != str(revision):
             history = annotations_of(self.new).get(facts.REVISION_HISTORY)
@@ -124,13 +123,6 @@ class _Step:
         patch = {"metadata": {"annotations": {facts.REVISION: revision}}}
         return [Patch(DEPLOYMENT, namespace_of(self.deployment), name_of(self.deployment), patch)]
 
-    def _copied_annotations(self) -> dict[str, str]:
-        return {key: value for key, value in annotations_of(self.deployment).items() if key not in facts.NOT_COPIED}
-
-    def _size_annotations(self) -> dict[str, str]:
-        wanted = facts.replicas_of(self.deployment)
-        return {facts.DESIRED: str(wanted), facts.MAXIMUM: str(wanted + facts.max_surge(self.deployment))}
-
     # ReplicaSets.
 
     def _create(self) -> list[Call]:
@@ -145,7 +137,7 @@ class _Step:
             return status_calls(DEPLOYMENT, self.deployment, {**status, "collisionCount": int(collisions or 0) + 1})
         revision = str(self._next_revision())
         size = rollout.new_size(self.deployment, 0, self.old)
-        body = self._replicaset(name, digest, size, revision)
+        body = making.replicaset(self.deployment, name, digest, size, revision)
         calls: list[Call] = [Create(REPLICASET, namespace, body, on_failure=self._create_failed)]
         if size:
             calls.append(self._scaled_event(name, 0, size))
@@ -165,36 +157,13 @@ class _Step:
         )  # fmt: skip
         return self._status(rolling_out=False)
 
-    def _replicaset(self, name: str, digest: str, size: int, revision: str) -> Object:
-        spec = facts.spec_of(self.deployment)
-        template: Object = orjson.loads(orjson.dumps(facts.template_of(self.deployment)))
-        metadata = template.setdefault("metadata", {})
-        metadata["labels"] = {**(metadata.get("labels") or {}), facts.HASH_LABEL: digest}
-        selector: Object = orjson.loads(orjson.dumps(spec.get("selector") or {}))
-        selector["matchLabels"] = {**(selector.get("matchLabels") or {}), facts.HASH_LABEL: digest}
-        replicaset_spec: dict[str, Any] = {"replicas": size, "selector": selector, "template": template}
-        if spec.get("minReadySeconds"):
-            replicaset_spec["minReadySeconds"] = spec["minReadySeconds"]
-        return {
-            "apiVersion": REPLICASET.api_version,
-            "kind": REPLICASET.kind,
-            "metadata": {
-                "name": name,
-                "namespace": namespace_of(self.deployment),
-                "labels": metadata["labels"],
-                "annotations": self._copied_annotations() | self._size_annotations() | {facts.REVISION: revision},
-                "ownerReferences": [controller_reference(DEPLOYMENT, self.deployment)],
-            },
-            "spec": replicaset_spec,
-        }
-
     def _resize(self, sizes: rollout.Sizes) -> list[Call]:
         """Patches for the sizes, and for what every sized ReplicaSet says about the Deployment's own."""
         calls: list[Call] = []
         for replicaset in self.all:
             name, before = name_of(replicaset), facts.replicas_of(replicaset)
             size = sizes.get(name, before)
-            annotations = self._size_annotations() if size or before else {}
+            annotations = making.size_annotations(self.deployment) if size or before else {}
             have = annotations_of(replicaset)
             changed = {key: value for key, value in annotations.items() if have.get(key) != value}
             if size == before and (not changed or (name not in sizes and replicaset is not self.new)):
@@ -245,40 +214,13 @@ class _Step:
         return calls + ([Later(deadline + 1)] if deadline is not None else [])
 
 
-def _of_recreated_pods(change: Change, view: View) -> Iterable[Key]:
-    """Recreate waits for the last old pod to end."""
-    pod = change.new or change.old
-    if pod is None or (change.new is not None and not podstate.is_finished(pod)):
-        return ()
-    owner = controller_of(pod)
-    if owner is None or owner.get("kind") != REPLICASET.kind:
-        return ()
-    replicaset = view.get(REPLICASET, namespace_of(pod), str(owner.get("name")))
-    parent = controller_of(replicaset) if replicaset is not None else None
-    if parent is None or parent.get("kind") != DEPLOYMENT.kind:
-        return ()
-    deployment = view.get(DEPLOYMENT, namespace_of(pod), str(parent.get("name")))
-    return () if deployment is None or facts.is_rolling(deployment) else (key_of(deployment),)
-
-
-def _adopters(change: Change, view: View) -> Iterable[Key]:
-    replicaset = change.new
-    if replicaset is None or controller_of(replicaset) is not None:
-        return ()
-    return [
-        key_of(deployment)
-        for deployment in view.list(DEPLOYMENT, namespace_of(replicaset))
-        if label_selector_of(facts.spec_of(deployment).get("selector")).matches(labels_of(replicaset))
-    ]
-
-
 DEPLOYMENT_CONTROLLER: Final = Controller(
     name="deployment-controller",
     watches=(
         (DEPLOYMENT, itself),
         (REPLICASET, controlled_by(DEPLOYMENT)),
-        (REPLICASET, _adopters),
-        (POD, _of_recreated_pods),
+        (REPLICASET, adopters),
+        (POD, of_recreated_pods),
     ),
     plan=plan,
 )
