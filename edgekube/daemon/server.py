@@ -157,6 +157,10 @@ class ControlPlane:
             recorder = Recorder(verbs, host=self._settings.node_name)
             nursery.start_soon(recorder.run)
             await nursery.start(run, verbs, recorder)
+        if "manifests" not in self._settings.disable:
+            from edgekube.reconcile.manifests import Manifests
+
+            nursery.start_soon(Manifests(self._settings.manifests_dir, self._system).run)
 
     async def _run_controllers(
         self, verbs: LocalVerbs, recorder: Recorder, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
@@ -181,6 +185,7 @@ class ControlPlane:
 def _load_the_rest() -> None:
     import edgekube.daemon.node
     import edgekube.reconcile.loops
+    import edgekube.reconcile.manifests
     import edgekube.reconcile.scheduling  # noqa: F401
 
 

@@ -2,8 +2,8 @@
 
 Enters: *.yaml, *.yml and *.json files in settings.manifests_dir.
 Leaves: the objects they describe; what a file named before and no longer names is deleted.
-Holds: a file that cannot be read or applied keeps everything that it had brought, is said in the log, and is tried again; what was
-applied last is kept on the object, what a file brought is kept beside the directory, so both survive a restart.
+Holds: a file that cannot be read or applied keeps everything that it had brought, is said in the log, and is tried again;
+what was applied last is kept on the object, what a file brought is kept beside the directory, so both survive a restart.
 Bound: limits.MANIFEST_BYTES_MAX a file.
 Next: api.three_way computes the change; api.verbs carries it out.
 """
@@ -152,7 +152,8 @@ class Manifests:
             self._brought[name] = references
         else:
             self._brought.pop(name, None)
-        write_durably(self._record_path, orjson.dumps(self._brought, option=orjson.OPT_INDENT_2), PRIVATE)
+        record = {file: [list(reference) for reference in held] for file, held in self._brought.items()}
+        write_durably(self._record_path, orjson.dumps(record, option=orjson.OPT_INDENT_2), PRIVATE)
 
     def _read_record(self) -> dict[str, list[Reference]]:
         try:
