@@ -8,9 +8,11 @@ Next: store.
 
 from __future__ import annotations
 
+import orjson
+
 from edgekube.api import errors
 from edgekube.api.kinds import Kind
-from edgekube.registry import conversion
+from edgekube.registry import componentstatus, conversion
 from edgekube.registry.faults import as_status
 from edgekube.registry.state import Registry
 from edgekube.store.protocol import Key, Record, StoreError
@@ -28,6 +30,8 @@ async def stored(registry: Registry, kind: Kind, namespace: str, name: str) -> R
 
 
 async def get(registry: Registry, kind: Kind, namespace: str, name: str) -> bytes:
+    if kind.resource == componentstatus.RESOURCE and (found := componentstatus.component(name)) is not None:
+        return orjson.dumps(found)
     record = await stored(registry, kind, namespace, name)
     convert = conversion.from_storage(kind)
     return convert(record.value) if convert else record.value

@@ -28,6 +28,9 @@ _ALPHABET: Final = "bcdfghjklmnpqrstvwxz2456789"
 class TokenIssuer(Protocol):
     """Signs service-account tokens (pki.tokens)."""
 
+    #: Also the audience of a token whose request names none.
+    issuer: str
+
     def issue(
         self,
         namespace: str,

@@ -31,6 +31,7 @@ from edgekube.server.authenticator import Authenticator
 from edgekube.server.discovery import AGGREGATED_TYPE, Discovery
 from edgekube.server.health import ENDPOINTS, Check, Health
 from edgekube.server.openapi import OpenApi
+from edgekube.server.proxy import PROXY, Proxy
 from edgekube.server.resources import Exchange, serve
 from edgekube.server.reviews import Reviews, RuleSource
 from edgekube.server.routes import Route, route
@@ -72,6 +73,7 @@ class Application:
         self._authorizer = authorizer
         self._reviews = Reviews(authenticator, authorizer, rules)
         self._tunnel = Tunnel(registry, agents)
+        self._proxy = Proxy(registry, agents)
         self._discovery = Discovery(registry.kinds, server_address)
         self._openapi = OpenApi(registry.kinds)
         self._health = Health(live or {}, {"shutdown": self._not_draining, **(ready or {})})
@@ -249,9 +251,12 @@ class Application:
             await respond.send_text(request, responder, 404, "404 page not found\n")
             return
         exempt = _MASTERS in user.groups
-        if asked.subresource in TUNNELS and asked.subresource in kind.subresources:
+        if asked.subresource in (*TUNNELS, PROXY) and asked.subresource in kind.subresources:
             with self._in_flight.place(inflight.WATCHING, exempt=exempt):
-                await self._tunnel.serve(request, responder, asked)
+                if asked.subresource == PROXY:
+                    await self._proxy.serve(request, responder, asked)
+                else:
+                    await self._tunnel.serve(request, responder, asked)
             return
         exchange = Exchange(self._registry, request, responder, asked, kind, user)
         if asked.verb == "watch" or (asked.verb == "get" and asked.flag("watch")):

@@ -31,7 +31,7 @@ log = logging.getLogger("edgekube.server")
 
 T = TypeVar("T")
 
-TUNNELS: Final = ("log", "exec", "attach", "portforward", "proxy")
+TUNNELS: Final = ("log", "exec", "attach", "portforward")
 _LOG_PARAMETERS: Final = (
     "follow", "limitBytes", "previous", "sinceSeconds", "sinceTime", "stream", "tailLines", "timestamps",
 )  # fmt: skip
@@ -52,8 +52,6 @@ class Tunnel:
         self._agents = agents
 
     async def serve(self, request: Request, responder: Responder, route: Route) -> None:
-        if route.subresource == "proxy" or route.plural != "pods":
-            raise StatusError("NotImplemented", f"{route.plural}/{route.subresource} is not served yet", code=501)
         pod = await self._registry.find(POD, route.namespace, route.name)
         if pod is None:
             raise errors.not_found("", "pods", route.name)

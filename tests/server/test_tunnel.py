@@ -139,7 +139,9 @@ async def test_what_the_agent_refuses_is_passed_on(tmp_path: Path) -> None:
         ("lost/log", 503),
         ("p/log?container=other", 400),
         ("p/exec?command=ls", 400),
-        ("p/proxy/", 501),
+        ("p/proxy/", 503),
+        ("none/proxy/", 404),
+        ("a:b:c:d/proxy/", 400),
     ],
 )
 async def test_requests_that_reach_no_container(tmp_path: Path, path: str, status: int) -> None:

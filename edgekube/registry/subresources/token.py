@@ -36,13 +36,15 @@ async def request_token(registry: Registry, namespace: str, name: str, request: 
     seconds = spec.get("expirationSeconds")
     seconds = _SECONDS_DEFAULT if seconds is None else seconds
     _check_seconds(seconds)
-    audiences = tuple(str(audience) for audience in spec.get("audiences") or ())
+    audiences = tuple(str(audience) for audience in spec.get("audiences") or (registry.token_issuer.issuer,))
     bound = await _bound(registry, namespace, spec.get("boundObjectRef"), name)
     node = await _node_of(registry, bound)
     token, expires_at = registry.token_issuer.issue(namespace, name, uid_of(account), audiences, seconds, bound, node)
     answer: Object = {"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1"}
     answer["metadata"] = {"name": name, "namespace": namespace, "creationTimestamp": registry.now()}
-    answer["spec"] = {"audiences": list(audiences), "expirationSeconds": seconds, "boundObjectRef": spec.get("boundObjectRef")}
+    answer["spec"] = {"audiences": list(audiences), "expirationSeconds": seconds}
+    if spec.get("boundObjectRef"):
+        answer["spec"]["boundObjectRef"] = spec["boundObjectRef"]
     answer["status"] = {"token": token, "expirationTimestamp": times.rfc3339(expires_at)}
     return answer
 

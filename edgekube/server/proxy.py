@@ -1,0 +1,167 @@
+"""The proxy subresource: HTTP through this server to a pod, a service or a node's agent.
+
+Enters: a request on …/proxy/PATH of a pod, service or node.
+Leaves: the other side's answer, streamed.
+Holds: the other side never sees the client's token or certificate; names are ``[https:]name[:port]`` (source: kubernetes.io,
+"Access Services Running on Clusters"; k8s.io/kubernetes pkg/registry/core/{pod,service,node}).
+Bound: limits.REQUEST_BODY_BYTES_MAX; limits.AGENT_CONNECT_SECONDS to connect.
+Next: server.agents; wire.client.
+"""
+
+from __future__ import annotations
+
+import ssl
+from typing import Final
+
+import trio
+
+from edgekube import limits
+from edgekube.api import errors
+from edgekube.api.kinds import ENDPOINTSLICE, NODE, POD, SERVICE
+from edgekube.api.objects import Object, labels_of
+from edgekube.registry.state import Registry
+from edgekube.server.agents import AgentConnections
+from edgekube.server.routes import Route
+from edgekube.wire.client import HttpConnection, ProtocolError
+from edgekube.wire.protocol import BodyTooLarge, Disconnected, Request, Responder
+from edgekube.wire.transport import connect
+
+PROXY: Final = "proxy"
+#: Headers of one connection (RFC 9110 section 7.6.1), and what would tell the other side who the client is.
+_KEPT_BACK: Final = frozenset({
+    "authorization", "connection", "content-length", "cookie", "expect", "host", "keep-alive", "proxy-authorization",
+    "te", "trailer", "transfer-encoding", "upgrade",
+})  # fmt: skip
+_HOP_BY_HOP: Final = frozenset({"connection", "keep-alive", "transfer-encoding", "trailer", "upgrade", "proxy-authenticate"})
+
+
+class Proxy:
+    def __init__(self, registry: Registry, agents: AgentConnections) -> None:
+        self._registry = registry
+        self._agents = agents
+
+    async def serve(self, request: Request, responder: Responder, route: Route) -> None:
+        if "upgrade" in request.headers:
+            raise errors.StatusError("NotImplemented", "upgrades through a proxy subresource are not served", code=501)
+        try:
+            body = await request.body.read(limits.REQUEST_BODY_BYTES_MAX)
+        except BodyTooLarge:
+            raise errors.entity_too_large(f"limit is {limits.REQUEST_BODY_BYTES_MAX}") from None
+        connection = await self._open(route)
+        try:
+            await self._pass_on(request, responder, route, connection, body)
+        finally:
+            connection.close()
+
+    async def _open(self, route: Route) -> HttpConnection:
+        scheme, name, port = parts_of(route.name)
+        if route.plural == NODE.plural:
+            return await self._agents.open(name)
+        if route.plural == POD.plural:
+            host, number = await self._pod(route.namespace, name, port)
+        else:
+            host, number = await self._service(route.namespace, name, port)
+        context = _unverified() if scheme == "https" else None
+        try:
+            with trio.fail_after(limits.AGENT_CONNECT_SECONDS):
+                transport = await connect(host, number, context=context)
+        except (OSError, trio.TooSlowError) as error:
+            raise errors.unavailable(f"error trying to reach service: {host}:{number}: {error}") from error
+        return HttpConnection(transport, f"{host}:{number}")
+
+    async def _pod(self, namespace: str, name: str, port: str) -> tuple[str, int]:
+        pod = await self._registry.find(POD, namespace, name)
+        if pod is None:
+            raise errors.not_found("", "pods", name)
+        address = (pod.get("status") or {}).get("podIP")
+        if not address:
+            raise errors.unavailable(f"pod {name} has no address yet")
+        return str(address), _container_port(pod, port)
+
+    async def _service(self, namespace: str, name: str, port: str) -> tuple[str, int]:
+        """A ready endpoint of the service, drawn anew for each request."""
+        service = await self._registry.find(SERVICE, namespace, name)
+        if service is None:
+            raise errors.not_found("", "services", name)
+        ports = (service.get("spec") or {}).get("ports") or []
+        if not port and len(ports) == 1:
+            wanted = str(ports[0].get("name") or "")
+        else:
+            found = next((p for p in ports if port in (str(p.get("port")), p.get("name"))), None)
+            if found is None:
+                raise errors.unavailable(f'no service port "{port}" found for service "{name}"')
+            wanted = str(found.get("name") or "")
+        choices: list[tuple[str, int]] = []
+        for slice_ in await self._registry.everything(ENDPOINTSLICE, namespace):
+            if labels_of(slice_).get("kubernetes.io/service-name") == name:
+                choices += ready_endpoints(slice_, wanted)
+        if not choices:
+            raise errors.unavailable(f'no endpoints available for service "{name}"')
+        return self._registry.draw.choice(choices)
+
+    async def _pass_on(
+        self, request: Request, responder: Responder, route: Route, connection: HttpConnection, body: bytes
+    ) -> None:
+        target = "/" + _raw_rest(request.path) + (f"?{request.query}" if request.query else "")
+        headers = {name: value for name, value in request.headers.items() if name not in _KEPT_BACK}
+        headers["x-forwarded-uri"] = request.path
+        try:
+            response = await connection.request(request.method, target, headers, body or None)
+        except (ProtocolError, Disconnected, OSError, ValueError) as error:
+            raise errors.unavailable(f"error trying to reach service: {error}") from error
+        answered = {name: value for name, value in response.headers.items() if name not in _HOP_BY_HOP}
+        await responder.start(response.status, answered)
+        while piece := await response.receive_some():
+            await responder.write(piece)
+        await responder.end()
+
+
+def parts_of(name: str) -> tuple[str, str, str]:
+    """(scheme, name, port) of ``name``, ``name:port``, ``scheme:name:`` or ``scheme:name:port``. StatusError BadRequest."""
+    match name.split(":"):
+        case [only]:
+            return "http", only, ""
+        case [only, port]:
+            return "http", only, port
+        case [scheme, only, port] if scheme in ("", "http", "https"):
+            return scheme or "http", only, port
+    raise errors.bad_request(f'invalid proxy target "{name}"')
+
+
+def _container_port(pod: Object, port: str) -> int:
+    """The named or numbered port; without one, the first that a container declares, else 80."""
+    declared = [p for c in (pod.get("spec") or {}).get("containers") or [] for p in c.get("ports") or []]
+    if not port:
+        return int(declared[0]["containerPort"]) if declared else 80
+    if port.isdigit():
+        return int(port)
+    named = next((p for p in declared if p.get("name") == port), None)
+    if named is None:
+        raise errors.bad_request(f'the pod has no port "{port}"')
+    return int(named["containerPort"])
+
+
+def ready_endpoints(slice_: Object, port_name: str) -> list[tuple[str, int]]:
+    numbers = [int(p["port"]) for p in slice_.get("ports") or [] if str(p.get("name") or "") == port_name and p.get("port")]
+    return [
+        (str(endpoint["addresses"][0]), number)
+        for endpoint in slice_.get("endpoints") or []
+        if (endpoint.get("conditions") or {}).get("ready") is not False and endpoint.get("addresses")
+        for number in numbers
+    ]
+
+
+def _raw_rest(path: str) -> str:
+    """What follows …/NAME/proxy/ in the path as it was sent, escapes untouched."""
+    parts = path.strip("/").split("/")
+    plural = 4 if parts[2] == "namespaces" else 2
+    rest = "/".join(parts[plural + 3 :])
+    return f"{rest}/" if rest and path.endswith("/") else rest
+
+
+def _unverified() -> ssl.SSLContext:
+    """A pod's certificate vouches for nothing that we know: upstream's proxy does not look at it either."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
