@@ -17,7 +17,8 @@ from edgekube.api.objects import Object, name_of
 from edgekube.api.selectors import label_selector_of_set
 from edgekube.api.verbs import ListOptions, WatchEvent
 from edgekube.reconcile.follow import follow
-from edgekube.reconcile.view import ClusterView, Table, ViewChange
+from edgekube.reconcile.table import Table, ViewChange
+from edgekube.reconcile.view import ClusterView
 from edgekube.registry.local import LocalVerbs
 from edgekube.registry.state import Registry
 from edgekube.store.sqlite import open_store
