@@ -22,7 +22,8 @@ from edgekube.network.dns.forwarder import Forwarder, Resolvers
 from edgekube.network.dns.server import Resolver, serve
 from edgekube.network.dns.zone import Zone
 from edgekube.network.proxy import ServiceProxy
-from edgekube.reconcile.view import ClusterView, ViewChange
+from edgekube.reconcile.table import ViewChange
+from edgekube.reconcile.view import ClusterView
 from edgekube.settings import Settings
 
 log = logging.getLogger("edgekube.network")

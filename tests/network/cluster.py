@@ -11,7 +11,8 @@ from edgekube.api.objects import Object, name_of, namespace_of
 from edgekube.api.verbs import ADDED, DELETED, MODIFIED, Verbs, WatchEvent
 from edgekube.network.dns.zone import Zone
 from edgekube.network.proxy import ServiceProxy
-from edgekube.reconcile.view import ClusterView, ViewChange
+from edgekube.reconcile.table import ViewChange
+from edgekube.reconcile.view import ClusterView
 
 
 class Cluster:
