@@ -18,7 +18,15 @@ from edgekube.version import GIT_VERSION
 #: Noun -> module of its command, in the order of --help.
 NOUNS: Final = {
     "server": "edgekube.cli.server",
+    "check": "edgekube.cli.check",
+    "status": "edgekube.cli.status",
+    "kubeconfig": "edgekube.cli.kubeconfig",
+    "image": "edgekube.cli.image",
+    "uninstall": "edgekube.cli.uninstall",
 }
+
+#: What people type out of habit, and the command that does it.
+_KUBECTL: Final = frozenset({"apply", "create", "delete", "describe", "exec", "get", "kubectl", "logs", "run", "scale"})
 
 
 class _Nouns(click.Group):
@@ -31,6 +39,23 @@ class _Nouns(click.Group):
             return None
         command: click.Command = importlib.import_module(module).command
         return command
+
+    def resolve_command(self, context: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and args[0] not in NOUNS:
+            context.fail(unknown_noun(args[0]))
+        return super().resolve_command(context, args)
+
+
+def unknown_noun(name: str) -> str:
+    """What to type instead."""
+    import difflib  # only for this message
+
+    near = difflib.get_close_matches(name, NOUNS, n=1)
+    if near:
+        return f"there is no command {name!r}; did you mean 'edgekube {near[0]}'?"
+    if name in _KUBECTL:
+        return f"there is no command {name!r}: use kubectl with the file that 'edgekube kubeconfig' prints"
+    return f"there is no command {name!r}; the commands are {', '.join(NOUNS)}"
 
 
 @click.group(cls=_Nouns, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -1,0 +1,241 @@
+"""The steps of ``edgekube uninstall``, in the order in which each needs the next to be still there.
+
+Enters: Settings. Leaves: what could not be removed, in words.
+Holds: processes are found by our pid files, our sockets and our cgroups, never by a name; nothing outside our directories,
+our nft table and our addresses is changed.
+Next: none.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from edgekube.agent.cgroups import Cgroups
+from edgekube.agent.volumes import mounts
+from edgekube.cli import installation
+from edgekube.cli.gathering import server_on
+from edgekube.containerd.cri import CriRuntime, connect
+from edgekube.containerd.host import RuntimeUnavailable
+from edgekube.containerd.model import RuntimeFailure
+from edgekube.containerd.supervisor import Supervisor, instance_of
+from edgekube.network import addresses, cni, nft
+from edgekube.network.ruleset import TABLE
+from edgekube.settings import ADMIN_KUBECONFIG, CONFIG_FILE, Settings
+
+Say = Callable[[str], None]
+
+#: What a container gets between SIGTERM and SIGKILL.
+_GRACE_SECONDS: Final = 10
+#: A board with a slow card and many pods; after that the rest is killed.
+_PODS_SECONDS: Final = 120.0
+
+
+class StillRunning(Exception):
+    """A server runs that is no service of ours; the text says how to end it."""
+
+
+def remove(settings: Settings, *, keep_data: bool, say: Say) -> list[str]:
+    """Raises StillRunning before anything of the node is touched."""
+    left: list[str] = []
+    _stop_service(say)
+    pid = server_on(settings)
+    if pid:
+        raise StillRunning(f"edgekube server runs outside of a service (pid {pid}): stop it first, sudo kill {pid}")
+    pod_cidr = _pod_cidr(settings)
+    trio.run(_remove_pods, settings, say)
+    if not settings.containerd_address:
+        _end_shims(settings)
+    _remove_network(settings, pod_cidr, say)
+    left += _remove_cgroups(settings, say)
+    left += _remove_mounts(settings, say)
+    left += _remove_files(settings, keep_data=keep_data, say=say)
+    _tell_packages(say)
+    _remove_program(say)
+    return left
+
+
+def _stop_service(say: Say) -> None:
+    match installation.service().manager:
+        case "systemd":
+            _run(["systemctl", "disable", "--now", installation.UNIT_NAME])
+            installation.UNIT.unlink(missing_ok=True)
+            _run(["systemctl", "daemon-reload"])
+            _run(["systemctl", "reset-failed", installation.UNIT_NAME])
+            say("stopped and removed the service")
+        case "supervise":
+            _run([str(installation.SUPERVISE), "stop"])
+            say("stopped the background process")
+
+
+async def _remove_pods(settings: Settings, say: Say) -> None:
+    """Through containerd, so that addresses, mounts and network namespaces go in order."""
+    if settings.containerd_address:
+        await _end_pods(settings.containerd_address, settings, say)
+        return
+    if not settings.containerd_root.exists():
+        return
+    supervisor = Supervisor(instance_of(settings))
+    try:
+        await supervisor.start()
+        await _end_pods(str(supervisor.instance.address), settings, say)
+    except (RuntimeUnavailable, RuntimeFailure, OSError) as error:
+        say(f"containerd is of no help, ending its containers without it: {str(error).splitlines()[0]}")
+    await supervisor.stop()
+    say("stopped containerd")
+
+
+async def _end_pods(address: str, settings: Settings, say: Say) -> None:
+    async with connect(address) as runtime:
+        sandboxes = await runtime.list_sandboxes()
+        if settings.containerd_address:
+            # Somebody else's containerd: only pods that this node's agent has a directory for.
+            sandboxes = [sandbox for sandbox in sandboxes if (settings.agent_dir / "pods" / sandbox.uid).is_dir()]
+        ids = {sandbox.id for sandbox in sandboxes}
+        containers = [container for container in await runtime.list_containers() if container.sandbox_id in ids]
+        with trio.move_on_after(_PODS_SECONDS):
+            async with trio.open_nursery() as nursery:
+                for container in containers:
+                    if container.state == "RUNNING":
+                        nursery.start_soon(_stop_container, runtime, container.id)
+            async with trio.open_nursery() as nursery:
+                for sandbox_id in ids:
+                    nursery.start_soon(_remove_sandbox, runtime, sandbox_id)
+        if ids:
+            say(f"removed {len(ids)} pod{'' if len(ids) == 1 else 's'}")
+
+
+async def _stop_container(runtime: CriRuntime, container_id: str) -> None:
+    try:
+        await runtime.stop_container(container_id, _GRACE_SECONDS)
+    except RuntimeFailure:
+        pass  # the sandbox's end kills it
+
+
+async def _remove_sandbox(runtime: CriRuntime, sandbox_id: str) -> None:
+    try:
+        await runtime.stop_sandbox(sandbox_id)
+        await runtime.remove_sandbox(sandbox_id)
+    except RuntimeFailure:
+        pass  # its shim and its cgroup are ended below
+
+
+def _end_shims(settings: Settings) -> None:
+    """Shims that were started for our socket and did not end with their container; then what ran below them."""
+    address = str(settings.containerd_state / "containerd.sock")
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue
+        is_shim = Path(words[0]).name.startswith("containerd-shim") and "-address" in words
+        if is_shim and words[words.index("-address") + 1] == address:
+            try:
+                os.kill(int(process.name), signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+
+
+def _pod_cidr(settings: Settings) -> str:
+    """From the configuration that the server wrote for CNI; "" when there is none."""
+    import orjson
+
+    try:
+        conflist = orjson.loads((settings.cni_conf_dir / cni.FILE_NAME).read_bytes())
+        return str(conflist["plugins"][0]["ipam"]["ranges"][0][0]["subnet"])
+    except (OSError, ValueError, KeyError, IndexError, TypeError):
+        return ""
+
+
+def _remove_network(settings: Settings, pod_cidr: str, say: Say) -> None:
+    nft.remove_table(TABLE)
+    cidr = pod_cidr or str(next(IPv4Network(settings.cluster_cidr).subnets(new_prefix=24)))
+    addresses.batch(
+        addresses.removal_commands(pod_cidr=cidr, service_cidr=settings.service_cidr, cluster_dns=settings.cluster_dns)
+    )
+    say("removed packet filter table, addresses and route")
+
+
+def _remove_cgroups(settings: Settings, say: Say) -> list[str]:
+    try:
+        Cgroups(settings.cgroup_parent).remove(settings.cgroup_parent)
+    except OSError as error:
+        return [f"cgroup {settings.cgroup_parent}: {error.strerror}"]
+    say(f"removed cgroup {settings.cgroup_parent}")
+    return []
+
+
+def _remove_mounts(settings: Settings, say: Say) -> list[str]:
+    left = []
+    for root in (settings.data_dir, settings.run_dir):
+        # The directory itself may be a disk of its own that the operator mounted.
+        for point in mounts.mounted_under(root):
+            if point == root.resolve():
+                continue
+            try:
+                mounts.unmount(point)
+            except OSError as error:
+                left.append(f"mount {point}: {error.strerror}")
+    return left
+
+
+def _remove_files(settings: Settings, *, keep_data: bool, say: Say) -> list[str]:
+    left = _remove_tree(settings.run_dir)
+    for path in (installation.SUPERVISE_PID, installation.SUPERVISE_STARTS, installation.SUPERVISE_LOCK):
+        path.unlink(missing_ok=True)
+    if keep_data:
+        # Leases of pods that are gone; the pods themselves come back with other addresses.
+        left += _remove_tree(settings.data_dir / "cni")
+        left += _remove_tree(settings.agent_dir / "pods")
+        ADMIN_KUBECONFIG.unlink(missing_ok=True)
+        say(f"kept {settings.data_dir} and {CONFIG_FILE}")
+        return left
+    for directory in (settings.data_dir, installation.CONFIG_DIR, installation.LOG_DIR):
+        left += _remove_tree(directory)
+    say(f"removed {settings.data_dir}, {installation.CONFIG_DIR} and {installation.LOG_DIR}")
+    return left
+
+
+def _remove_tree(directory: Path) -> list[str]:
+    """Never through a mount point: what is still mounted is not ours to empty."""
+    points = [point for point in mounts.mounted_under(directory) if point != directory.resolve()]
+    if points:
+        return [f"{directory}: {points[0]} is still mounted"]
+    failed: list[str] = []
+    own_disk = directory.is_mount()
+    for entry in list(directory.iterdir()) if own_disk else [directory]:
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, onerror=lambda _function, path, info: failed.append(f"{path}: {info[1]}"))
+        else:
+            entry.unlink(missing_ok=True)
+    return [line for line in failed if "No such file" not in line][:5]
+
+
+def _tell_packages(say: Say) -> None:
+    try:
+        packages = installation.RECORD.read_text().split()
+    except OSError:
+        return
+    if packages:
+        say("Debian packages that install.sh added stay; to remove them: sudo apt-get autoremove " + " ".join(packages))
+
+
+def _remove_program(say: Say) -> None:
+    """Last, because this program runs from there."""
+    if installation.LINK.is_symlink() and installation.PREFIX in Path(os.readlink(installation.LINK)).parents:
+        installation.LINK.unlink()
+    if installation.RECORD.exists():
+        shutil.rmtree(installation.PREFIX, ignore_errors=True)
+        say(f"removed {installation.LINK} and {installation.PREFIX}")
+
+
+def _run(command: list[str]) -> None:
+    subprocess.run(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
