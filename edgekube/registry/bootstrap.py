@@ -9,9 +9,12 @@ Next: daemon, before the first request is taken.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from ipaddress import IPv4Network
 from typing import Final
+
+import trio
 
 from edgekube.admission.priority import SYSTEM_CLASSES
 from edgekube.api.errors import StatusError
@@ -22,6 +25,10 @@ from edgekube.registry.flowcontrol import default_flow_objects
 from edgekube.registry.local import LocalVerbs
 from edgekube.registry.state import Registry
 
+log = logging.getLogger("edgekube.registry")
+
+#: How often the kubernetes Service is looked after; upstream's interval.
+KEEP_SECONDS: Final = 10.0
 NAMESPACES: Final = ("default", "kube-system", "kube-public", "kube-node-lease")
 _SYSTEM: Final = UserInfo("system:apiserver", groups=("system:masters",))
 #: false: somebody wants to keep his own version of a default role.
@@ -45,6 +52,18 @@ async def bootstrap(
         await _reconcile_role(verbs, _row_of(obj), obj)
     await _service_range(verbs, service_cidr)
     await _kubernetes_service(verbs, addresses, port, service_cidr)
+
+
+async def keep_kubernetes_service(registry: Registry, *, addresses: Sequence[str], port: int, service_cidr: str) -> None:
+    """Runs until cancelled: default/kubernetes and its endpoints come back when somebody deletes or bends them, as upstream's
+    API servers see to every ten seconds."""
+    verbs = LocalVerbs(registry, _SYSTEM)
+    while True:
+        await trio.sleep(KEEP_SECONDS)
+        try:
+            await _kubernetes_service(verbs, addresses, port, service_cidr)
+        except StatusError as error:
+            log.warning("the kubernetes service could not be mended, trying again why=%r", error.message)
 
 
 def _row(group: str, version: str, plural: str) -> Kind:

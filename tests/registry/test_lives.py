@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
+import trio
+import trio.testing
 
 from edgekube.api.errors import StatusError
-from edgekube.api.kinds import CONFIGMAP, DEPLOYMENT, KINDS, NAMESPACE, NODE, POD, SERVICEACCOUNT, Kind
+from edgekube.api.kinds import CONFIGMAP, DEPLOYMENT, KINDS, NAMESPACE, NODE, POD, SERVICE, SERVICEACCOUNT, Kind
 from edgekube.api.objects import Object
 from edgekube.api.verbs import DeleteOptions
-from edgekube.registry.bootstrap import bootstrap
+from edgekube.registry.bootstrap import bootstrap, keep_kubernetes_service
 from edgekube.registry.local import LocalVerbs
 from edgekube.registry.state import Registry
 from tests.registry.cluster import config_map, default_account, deployment, pod
@@ -246,3 +249,19 @@ _CSR = (
     "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0KTUlIbU1JR05BZ0VBTUFBd1dUQVRCZ2NxaGtqT1BRSUJCZ2dxaGtqT1BRTUJCd05DQUFTCkFBQUEKLS0tLS1F"
     "TkQgQ0VSVElGSUNBVEUgUkVRVUVTVC0tLS0tCg=="
 )
+
+
+async def test_the_kubernetes_service_comes_back(
+    registry: Registry, verbs: LocalVerbs, autojump_clock: trio.testing.MockClock
+) -> None:
+    slices = row("discovery.k8s.io", "v1", "endpointslices")
+    await verbs.delete(SERVICE, "default", "kubernetes")
+    await verbs.delete(slices, "default", "kubernetes")
+    async with trio.open_nursery() as nursery, verbs.watch(slices, "default") as events:
+        keep = partial(keep_kubernetes_service, addresses=["192.0.2.1"], port=6443, service_cidr="10.43.0.0/16")
+        nursery.start_soon(keep, registry)
+        async for event in events:
+            if event.type == "ADDED":
+                break
+        nursery.cancel_scope.cancel()
+    assert (await verbs.get(SERVICE, "default", "kubernetes"))["spec"]["clusterIP"] == "10.43.0.1"
