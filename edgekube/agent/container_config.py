@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -92,9 +93,13 @@ def container_config(
     paths: PodPaths,
     memory_capacity_bytes: int,
     devices: tuple[Device, ...] = (),
+    target_id: str = "",
 ) -> ContainerConfig:
-    """``environment`` is complete. The hosts file must have been written."""
+    """``environment`` is complete. The hosts file must have been written. ``target_id``: the container whose processes this
+    ephemeral one shares (targetContainerName)."""
     security = container_security(pod, container, image)
+    if target_id:
+        security = replace(security, namespaces=replace(security.namespaces, pid="TARGET", target_id=target_id))
     mounts = _mounts(pod, container, paths, environment)
     taken = {mount.container_path for mount in mounts}
     if "/etc/hosts" not in taken and paths.hosts_file.exists():

@@ -125,6 +125,7 @@ class Executor:
                 environment=environment,
                 paths=paths,
                 memory_capacity_bytes=node.memory_capacity_bytes,
+                target_id=_target_id(container, observed),
             )
         except ConfigProblem as problem:
             tell("Warning", "Failed", f"Error: {problem.message}")
@@ -236,6 +237,17 @@ class Executor:
         except StatusError as error:
             if error.reason not in ("NotFound", "Conflict"):
                 raise
+
+
+def _target_id(container: Object, observed: PodObserved) -> str:
+    """The running container that an ephemeral one is to look into. Raises ConfigProblem while there is none."""
+    name = container.get("targetContainerName")
+    if not name:
+        return ""
+    running = next((item for item in observed.named(name) if item.status.state == "RUNNING"), None)
+    if running is None:
+        raise ConfigProblem(f"unable to find target container {name}")
+    return running.status.id
 
 
 def observed_running(observed: PodObserved, container_id: str) -> bool:

@@ -26,6 +26,8 @@ log = logging.getLogger("edgekube.agent")
 
 #: How long a start waits for the API before it goes by the pods on disk.
 API_WAIT_SECONDS = 5.0
+#: Before a worker that failed is made anew.
+WORKER_RETRY_SECONDS = 10.0
 
 
 class Pods:
@@ -130,7 +132,16 @@ class Pods:
 
     async def _run(self, worker: PodWorker) -> None:
         try:
-            await worker.run()
+            while True:
+                try:
+                    await worker.run()
+                    break
+                except Exception:
+                    # A fault met with one pod must not take the node's other pods from their keeper.
+                    log.exception("pod worker failed pod=%s/%s uid=%s", worker.namespace, worker.name, worker.uid)
+                    self.node.event(worker.pod(), "Warning", "FailedSync", "error syncing pod; the node's log has the details")
+                await trio.sleep(WORKER_RETRY_SECONDS)
+                worker = self._workers[worker.uid] = PodWorker(self.node, worker.pod(), gone=worker.memory.gone)
         finally:
             if self._workers.get(worker.uid) is worker:
                 del self._workers[worker.uid]

@@ -83,6 +83,7 @@ class PodWorker:
         self._grace_seconds: int | None = None
         self._probes: ProbeRunner | None = None
         self._references = references_of(pod)
+        self._generation = (pod.get("metadata") or {}).get("generation")
 
     # --- news ---------------------------------------------------------------------------------------------------------
 
@@ -101,6 +102,10 @@ class PodWorker:
             return
         self._raw = bytes(raw)
         self._revision = _revision(pod)
+        generation = (pod.get("metadata") or {}).get("generation")
+        if generation != self._generation:
+            self._generation = generation
+            self._checkpoint()
         references = references_of(pod)
         if references != self._references:
             self._references = references
