@@ -28,13 +28,14 @@ from edgekube.network.addresses import NoAddress, node_address
 from edgekube.notify import notify
 from edgekube.pki.certificates import agent_server_name
 from edgekube.pki.tokens import TokenIssuer, TokenVerifier
-from edgekube.registry.bootstrap import bootstrap
+from edgekube.registry.bootstrap import bootstrap, keep_kubernetes_service
 from edgekube.registry.local import LocalVerbs
 from edgekube.registry.state import Registry
 from edgekube.server.access import follow_roles
 from edgekube.server.agents import NodeAgents
 from edgekube.server.app import Application
 from edgekube.server.identity import Identities
+from edgekube.server.respond import error_body
 from edgekube.settings import Settings
 from edgekube.store.sqlite import SqliteStore, open_store
 from edgekube.wire.server import Server, open_listeners
@@ -65,7 +66,7 @@ async def run_server(settings: Settings, *, clock: Callable[[], float], started:
     async with open_store(settings.database, volatile_resources=VOLATILE, ttl_seconds=ttl_seconds) as store:
         control_plane = ControlPlane(settings, identity, store, clock)
         await control_plane.prepare()
-        server = Server(control_plane.application.handle, tls=ServerTls(*_paths(identity)))
+        server = Server(control_plane.application.handle, tls=ServerTls(*_paths(identity)), error_body=error_body)
         async with trio.open_nursery() as serving:
             await serving.start(control_plane.follow_roles)
             await serving.start(server.serve, listeners)
@@ -74,6 +75,7 @@ async def run_server(settings: Settings, *, clock: Callable[[], float], started:
             await trio.to_thread.run_sync(_load_the_rest)
             async with trio.open_nursery() as working:
                 working.start_soon(_stop_on_signal, working.cancel_scope)
+                working.start_soon(control_plane.keep_kubernetes_service)
                 await control_plane.start_loops(working)
                 if settings.agent:
                     from edgekube.daemon.node import run_node
@@ -138,6 +140,13 @@ class ControlPlane:
         spec = {"clusterIP": self._settings.cluster_dns, "ports": ports}
         metadata = {"name": "kube-dns", "namespace": "kube-system", "labels": labels}
         await self._system.create(SERVICE, "kube-system", {"metadata": metadata, "spec": spec})
+
+    async def keep_kubernetes_service(self) -> None:
+        """Whoever deletes the Service that pods find the API by gets it back."""
+        settings = self._settings
+        await keep_kubernetes_service(
+            self._registry, addresses=[settings.node_ip], port=settings.https_port, service_cidr=settings.service_cidr
+        )
 
     async def follow_roles(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         await follow_roles(self._system, self._roles, task_status)
