@@ -9,7 +9,7 @@ Next: agent.execute.
 
 from __future__ import annotations
 
-from edgekube.agent.hosts import dns_config
+from edgekube.agent.hosts import dns_config, fully_qualified
 from edgekube.agent.names import GRACE_PERIOD, POD_NAME, POD_NAMESPACE, POD_UID
 from edgekube.agent.podspec import grace_period_seconds, host_network, spec_of
 from edgekube.agent.sandbox_namespaces import namespaces_of
@@ -27,6 +27,13 @@ def hostname_of(pod: Object) -> str:
     override = spec_of(pod).get("hostnameOverride")
     name = override or spec_of(pod).get("hostname") or name_of(pod)
     return str(name)[:HOSTNAME_CHARACTERS_MAX].rstrip("-.")
+
+
+def _sandbox_hostname(pod: Object, settings: Settings) -> str:
+    """With setHostnameAsFQDN the kernel's hostname is the pod's whole name in DNS."""
+    short = hostname_of(pod)
+    whole = fully_qualified(pod, short, settings) if spec_of(pod).get("setHostnameAsFQDN") else ""
+    return whole or short
 
 
 def sandbox_config(pod: Object, settings: Settings, log_directory: str, cgroup_parent: str, attempt: int) -> SandboxConfig:
@@ -53,7 +60,7 @@ def sandbox_config(pod: Object, settings: Settings, log_directory: str, cgroup_p
         uid=uid_of(pod),
         namespace=namespace_of(pod),
         attempt=attempt,
-        hostname="" if host_network(pod) else hostname_of(pod),
+        hostname="" if host_network(pod) else _sandbox_hostname(pod, settings),
         log_directory=log_directory,
         dns=dns_config(pod, settings),
         labels={

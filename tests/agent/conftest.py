@@ -32,6 +32,7 @@ from edgekube.api.verbs import ListOptions, UserInfo
 from edgekube.containerd.cri import CriRuntime, connect
 from edgekube.containerd.supervisor import Supervisor, instance_of, supervise
 from edgekube.network import cni
+from edgekube.pki.tokens import TokenIssuer, TokenKey
 from edgekube.registry.local import LocalVerbs
 from edgekube.registry.state import Registry
 from edgekube.settings import Settings
@@ -241,26 +242,11 @@ def is_ready(pod: Object) -> bool:
     return conditions.get("Ready") == "True"
 
 
-class _Tokens:
-    """Issues tokens that say what was asked for; their signatures are pki's matter."""
-
-    def issue(
-        self,
-        namespace: str,
-        name: str,
-        uid: str,
-        audiences: Any,
-        expiration_seconds: int,
-        bound: Object | None = None,
-        node: Object | None = None,
-    ) -> tuple[str, float]:
-        return f"token-of-{namespace}-{name}-for-{expiration_seconds}", time.time() + expiration_seconds
-
-
 @asynccontextmanager
 async def a_node(place: Place, database: Path) -> AsyncIterator[Node]:
     async with open_store(database) as store, connect(place.address) as runtime, trio.open_nursery() as nursery:
-        registry = Registry(store, token_issuer=_Tokens())
+        issuer = TokenIssuer(TokenKey.load_or_create(database.parent), "https://edgekube.test", time.time)
+        registry = Registry(store, token_issuer=issuer)
         await registry.load()
         verbs = LocalVerbs(registry, UserInfo("system:node:edge-1", groups=("system:nodes",)))
         for name in ("default", "kube-node-lease"):

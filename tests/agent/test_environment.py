@@ -151,6 +151,8 @@ def test_a_sandbox_on_the_hosts_network_has_no_hostname_of_its_own() -> None:
     assert (config.hostname, config.attempt, config.security.namespaces.network) == ("", 3, "NODE")
     assert config.security.namespaces.pid == "NODE"
     assert sandbox_config(pod_of(shareProcessNamespace=True), SETTINGS, "", "", 0).security.namespaces.pid == "POD"
+    whole = sandbox_config(pod_of(subdomain="db", setHostnameAsFQDN=True), SETTINGS, "", "", 0)
+    assert whole.hostname == "web-0.db.default.svc.cluster.local"
     assert hostname_of({"metadata": {"name": "a" * 62 + "-b"}, "spec": {}}) == "a" * 62
 
 

@@ -6,6 +6,7 @@ import os
 import signal
 from pathlib import Path
 
+import jwt
 import pytest
 
 from edgekube.api.kinds import CONFIGMAP, POD, SECRET
@@ -161,7 +162,10 @@ async def test_environment_and_volumes_of_every_kind(node: Node) -> None:
         "level=3",
     } <= set(lines)
     assert await shell("cat /settings/colour /one/colour /all/deep/level") == "greengreen3"
-    assert await shell("cat /all/token /all/labels") == 'token-of-default-default-for-3600app="volumes"'
+    assert await shell("cat /all/labels") == 'app="volumes"'
+    claims = jwt.decode(await shell("cat /all/token"), options={"verify_signature": False})
+    assert claims["sub"] == "system:serviceaccount:default:default"
+    assert claims["kubernetes.io"]["pod"]["uid"] == pod["metadata"]["uid"]
     assert await shell("stat -L -c '%a %g' /keys/password; cat /keys/password") == "440 2000\ns3cret"
     assert await shell("id -G") == "0 2000\n"
     assert "tmpfs" in await shell("grep ' /memory ' /proc/mounts")

@@ -108,7 +108,7 @@ async def test_tcp_and_exec() -> None:
     assert not ok and "timed out after 1s" in words
 
 
-class Health(grpc.GenericRpcHandler):
+class Health(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types
     def service(self, details: Any) -> Any:
         if details.method != "/grpc.health.v1.Health/Check":
             return None
@@ -143,7 +143,8 @@ def test_a_verdict_needs_so_many_equal_answers_in_a_row(answers: list[bool], suc
 
 async def turns(kind: str, runtime: Commands, seconds: float, *, age_seconds: float = 0, **probe: Any) -> list[tuple[float, str]]:
     """When (seconds after the start) and how the probe turned."""
-    began, seen = trio.current_time(), []
+    began = trio.current_time()
+    seen: list[tuple[float, str]] = []
     with trio.move_on_after(seconds):
         await probe_loop(
             runtime,  # type: ignore[arg-type]

@@ -135,7 +135,7 @@ async def test_logs(node: Node, door: Door) -> None:
         b"oops",
     ]
     assert (await door.get("/containerLogs/default/talks/main?stream=Stdout&tailLines=0"))[1] == b""
-    assert (await door.get("/containerLogs/default/talks/main?limitBytes=6"))[1] == b"line 1"
+    assert (await door.get("/containerLogs/default/talks/main?stream=Stdout&limitBytes=6"))[1] == b"line 1"
     _, stamped = await door.get("/containerLogs/default/talks/main?timestamps=true&sinceSeconds=1000")
     assert stamped.startswith(b"20") and len(stamped.splitlines()) == 4
 
