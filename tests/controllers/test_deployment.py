@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from edgekube.api import podstate
 from edgekube.api.kinds import DEPLOYMENT, POD, REPLICASET
 from edgekube.api.objects import Object, annotations_of, name_of, uid_of
-from edgekube.controllers.deployment import facts
+from edgekube.controllers.deployment import facts, rollout
 from edgekube.controllers.deployment.controller import DEPLOYMENT_CONTROLLER
 from edgekube.controllers.replicaset import REPLICASET_CONTROLLER
 from tests.controllers.world import World, kubelet
@@ -232,6 +232,17 @@ def test_the_hash_does_not_depend_on_the_order_of_keys() -> None:
     assert facts.template_hash(one, 1) != facts.template_hash(one, None)
     other = {**two, "spec": {"x": 2}}
     assert facts.template_hash(one, None) != facts.template_hash(other, None)
+
+
+def test_pods_that_an_old_replicaset_has_yet_to_delete_are_not_counted_on() -> None:
+    """The old ReplicaSet was told to go from 6 to 5 and has not: its sixth pod serves now, but not for long."""
+    owner = deployment(6, strategy={"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 3, "maxUnavailable": 0}})
+
+    def replicaset(name: str, size: int, available: int) -> Object:
+        return {"metadata": {"name": name}, "spec": {"replicas": size}, "status": {"availableReplicas": available}}
+
+    new, old = replicaset("new", 4, 2), replicaset("old", 5, 6)
+    assert rollout.rolling(owner, new, [old]) == {"old": 4}
 
 
 COUNTS = st.integers(0, 4) | st.sampled_from(["0%", "25%", "34%", "50%", "100%"])

@@ -64,7 +64,12 @@ def rolling(deployment: Object, new: Object, old: Sequence[Object]) -> Sizes:
     if surplus <= 0:
         return {}
     sizes = _without_unhealthy(old, surplus)
-    return sizes | _without_surplus(old, sizes, sum(map(available_of, everything)) - available_min)
+    return sizes | _without_surplus(old, sizes, sum(map(_lasting, everything)) - available_min)
+
+
+def _lasting(replicaset: Object) -> int:
+    """Available pods that are not on their way out: a ReplicaSet may have yet to delete what its spec no longer has."""
+    return min(available_of(replicaset), replicas_of(replicaset))
 
 
 def _without_unhealthy(old: Sequence[Object], surplus: int) -> Sizes:
