@@ -181,7 +181,9 @@ async def test_exec_gives_streams_and_the_exit_code(node: Node, door: Door) -> N
 
 
 async def test_port_forward_reaches_the_pod(node: Node, door: Door) -> None:
-    await node.create("port", [container("main", "mkdir /w; echo hi > /w/index.html; httpd -f -p 8080 -h /w")])
+    listening = {"tcpSocket": {"port": 8080}, "periodSeconds": 1}
+    script = "mkdir /w; echo hi > /w/index.html; httpd -f -p 8080 -h /w"
+    await node.create("port", [container("main", script, readinessProbe=listening)])
     await node.until_running("port")
     async with door.websocket("/portForward/default/port?port=8080") as websocket:
         await websocket.send(0, b"GET /index.html HTTP/1.0\r\n\r\n")
