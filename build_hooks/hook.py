@@ -1,9 +1,9 @@
 """Build hook: makes what is derived and never committed (API schemas, gRPC messages).
 
 Enters: the source tree, whether a checkout, an unpacked sdist or an editable install.
-Leaves: edgekube/api/schemas.bin and edgekube/containerd/_generated/ in that tree; hatchling takes them as artifacts.
+Leaves: edgekube/api/*.bin and edgekube/containerd/_generated/ in that tree; hatchling takes them as artifacts.
 Holds: the generators are loaded by their path; no import of the tree's own packages is needed, so isolated builds work.
-Next: build_hooks.schemas, build_hooks.grpc_stubs.
+Next: build_hooks.schemas, build_hooks.grpc_stubs, build_hooks.protobuf_fields.
 """
 
 import importlib.util
@@ -29,7 +29,7 @@ class DerivedFilesHook(BuildHookInterface):  # type: ignore[type-arg]
         if self.target_name == "sdist":
             return
         root = Path(self.root)
-        for name in ("schemas", "grpc_stubs"):
+        for name in ("schemas", "grpc_stubs", "protobuf_fields"):
             generator = root / "build_hooks" / f"{name}.py"
             if generator.exists():
                 _load(generator).generate(root)

@@ -1,10 +1,13 @@
-"""Derive api/protobuf_fields.bin: the field numbers of Kubernetes' protobuf form.
+"""The field numbers of Kubernetes' protobuf form: packed into the wheel, and renewed by hand.
 
-Enters: the Go modules k8s.io/api and k8s.io/apimachinery (``go mod download``), whose struct tags are the wire contract.
-Leaves: one compressed JSON document: message -> field number -> [JSON name, type, reference, flags].
-Holds: run by hand when the API level changes; the result is committed, because a build has no Go modules.
+Enters: protobuf_fields.json beside this file, a table of facts: message -> field number -> [JSON name, type, reference, flags].
+Leaves: edgekube/api/protobuf_fields.bin, the same compressed (generate(), which the build hook calls).
+Holds: the table is committed because no Python package has it and a build has no Go modules (docs/adr). When the API level changes,
+it is made anew from the struct tags of the Go modules k8s.io/api and k8s.io/apimachinery (``go mod download``):
 
     python build_hooks/protobuf_fields.py <k8s.io/api directory> <k8s.io/apimachinery directory>
+
+Next: api.protobuf.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ import sys
 import zlib
 from pathlib import Path
 
-OUTPUT = Path(__file__).parent.parent / "edgekube" / "api" / "protobuf_fields.bin"
+TABLE = Path(__file__).with_name("protobuf_fields.json")
 
 _STRUCT = re.compile(r"^type (\w+) struct \{\n(.*?)^\}", re.MULTILINE | re.DOTALL)
 _ALIAS = re.compile(r"^type (\w+) (\*?[\w\[\].]+)$", re.MULTILINE)
@@ -50,6 +53,12 @@ class Package:
         self.imports = {name or target.rpartition("/")[2]: target for name, target in _IMPORT.findall(text)}
 
 
+def generate(root: Path) -> None:
+    """Write the compressed table into the tree at ``root``."""
+    packed = zlib.compress(json.dumps(json.loads(TABLE.read_bytes()), separators=(",", ":")).encode(), 9)
+    (root / "edgekube" / "api" / "protobuf_fields.bin").write_bytes(packed)
+
+
 def main(api: Path, machinery: Path) -> None:
     packages = {}
     for directory in sorted(api.glob("*/v*")):
@@ -72,9 +81,9 @@ def main(api: Path, machinery: Path) -> None:
                     fields[found[0]] = found[1]
             if fields:
                 table[f"{package.path}.{name}"] = fields
-    text = json.dumps(table, separators=(",", ":"), sort_keys=True)
-    OUTPUT.write_bytes(zlib.compress(text.encode(), 9))
-    print(f"{OUTPUT}: {len(table)} messages, {OUTPUT.stat().st_size} bytes")
+    lines = [f"{json.dumps(message)}: {json.dumps(table[message], sort_keys=True)}" for message in sorted(table)]
+    TABLE.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+    print(f"{TABLE}: {len(table)} messages")
 
 
 def _field(packages: dict[str, Package], package: Package, go_type: str, tags: str) -> tuple[str, list[object]] | None:
