@@ -2,7 +2,7 @@
 
 Enters: protobuf_fields.json beside this file, a table of facts: message -> field number -> [JSON name, type, reference, flags].
 Leaves: edgekube/api/protobuf_fields.bin, the same compressed (generate(), which the build hook calls).
-Holds: the table is committed because no Python package has it and a build has no Go modules (docs/adr). When the API level changes,
+Holds: the table is committed because no Python package has it and a build has no Go modules (docs/adr). For a new API level
 it is made anew from the struct tags of the Go modules k8s.io/api and k8s.io/apimachinery (``go mod download``):
 
     python build_hooks/protobuf_fields.py <k8s.io/api directory> <k8s.io/apimachinery directory>
