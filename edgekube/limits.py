@@ -283,3 +283,6 @@ MANIFESTS_LOOK_SECONDS = 3.0
 MANIFEST_RETRY_SECONDS = 15.0
 #: Largest manifest file: parsing YAML costs twenty times its size in memory.
 MANIFEST_BYTES_MAX = 4 * 1024 * 1024
+#: Pause before a machine without a usable container runtime is tried again, and a DNS port that another program holds.
+NODE_RETRY_SECONDS = 10.0
+DNS_RETRY_SECONDS = 10.0

@@ -15,6 +15,7 @@ from typing import Final
 
 import trio
 
+from edgekube import limits
 from edgekube.api.kinds import ENDPOINTSLICE, NAMESPACE, NODE, POD, SERVICE
 from edgekube.api.verbs import DELETED, ListOptions, Verbs
 from edgekube.network import addresses, cni
@@ -58,7 +59,7 @@ async def run_pod_network(
         if "proxy" not in settings.disable:
             await nursery.start(proxy.run)
         if "dns" not in settings.disable:
-            await nursery.start(serve, _resolver(settings, zone), settings.cluster_dns)
+            await nursery.start(keep_dns, _resolver(settings, zone), settings.cluster_dns)
         # Last, because the runtime takes pods as soon as it sees this file.
         text = cni.conflist(
             pod_cidr=pod_cidr, mtu=addresses.interface_mtu(node_ip), leases_dir=settings.data_dir / "cni" / "addresses"
@@ -114,6 +115,34 @@ def _connect(view: ClusterView, zone: Zone, proxy: ServiceProxy) -> None:
     view.subscribe(ENDPOINTSLICE, piece)
     view.subscribe(POD, pod)
     view.subscribe(NAMESPACE, namespace)
+
+
+async def keep_dns(
+    resolver: Resolver, address: str, port: int = 53, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """The node's resolver for as long as the network runs; when another program holds the port, it is tried again.
+
+    Started once it answers, or it is known that it cannot now: pods that need no names shall run all the same.
+    """
+    told = False
+    while True:
+        try:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(serve, resolver, address, port)
+                if not told:
+                    told = True
+                    task_status.started()
+        except* OSError as group:
+            reason = group.exceptions[0]
+            log.error(
+                "cluster DNS cannot answer on %s:%d, trying again in %d s: %s (a DNS server that listens on all addresses "
+                "must be bound to its own; ss -lntup shows it)",
+                address, port, limits.DNS_RETRY_SECONDS, reason,
+            )  # fmt: skip
+        if not told:
+            told = True
+            task_status.started()
+        await trio.sleep(limits.DNS_RETRY_SECONDS)
 
 
 def _resolver(settings: Settings, zone: Zone) -> Resolver:

@@ -78,9 +78,9 @@ async def run_server(settings: Settings, *, clock: Callable[[], float], started:
                 working.start_soon(control_plane.keep_kubernetes_service)
                 await control_plane.start_loops(working)
                 if settings.agent:
-                    from edgekube.daemon.node import run_node
+                    from edgekube.daemon.node import keep_node
 
-                    await working.start(run_node, settings, control_plane.node_verbs(), identity, clock)
+                    await working.start(keep_node, settings, control_plane.node_verbs(), identity, clock)
                 notify("READY=1")
                 started()
                 log.info("ready node=%s", settings.node_name if settings.agent else "-")
