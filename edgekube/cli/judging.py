@@ -214,7 +214,7 @@ def _memory(facts: HostFacts) -> Iterator[Finding]:
             "warning",
             "memory",
             f"{facts.memory_bytes // _MIB} MiB of RAM: the control plane and containerd leave little for pods",
-            "use a board with 1 GB, or join this one to a server elsewhere",
+            "use a board with 1 GB or more",
         )
     if facts.swap_bytes:
         yield Finding(

@@ -19,6 +19,7 @@ from typing import Final
 
 import trio
 
+from edgekube.agent import cgroups
 from edgekube.agent.cgroups import Cgroups
 from edgekube.agent.volumes import mounts
 from edgekube.cli import installation
@@ -166,7 +167,10 @@ def _remove_network(settings: Settings, pod_cidr: str, say: Say) -> None:
 
 def _remove_cgroups(settings: Settings, say: Say) -> list[str]:
     try:
-        Cgroups(settings.cgroup_parent).remove(settings.cgroup_parent)
+        # On a host with cgroup v1, runc also makes one in the unified hierarchy that stands beside it.
+        for root in (cgroups.ROOT, cgroups.ROOT / "unified"):
+            if root.is_dir():
+                Cgroups(settings.cgroup_parent, root).remove(settings.cgroup_parent)
     except OSError as error:
         return [f"cgroup {settings.cgroup_parent}: {error.strerror}"]
     say(f"removed cgroup {settings.cgroup_parent}")

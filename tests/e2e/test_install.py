@@ -1,0 +1,157 @@
+"""install.sh on a bare machine: from nothing to a Ready node, once more as an upgrade, and back to nothing.
+
+The machine has no internet: Python packages come from a directory, Debian's are on the disk (tests/run installed them).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.lab.cluster import until
+from tests.lab.lan import Lan
+from tests.lab.machine import Machine
+from tests.lab.shell import CommandFailed, run
+
+_ROOT = Path(__file__).resolve().parents[2]
+_CHECKOUT = "/srv/edgekube"
+_WHEELS = "/srv/wheels"
+#: The environment's wheels are of this interpreter's version; the machine's own may be another.
+_PYTHON = str(Path(sys.base_prefix) / "bin" / "python3")
+_INSTALL = f"cd / && EDGEKUBE_WHEELS={_WHEELS} PYTHON={_PYTHON} EDGEKUBE_WAIT_SECONDS=90 {_CHECKOUT}/install.sh"
+#: Where an installation shows. The settings were there before it, and go with the data.
+_TRACES = "ip -4 address; ip -4 route; nft list tables; ls /opt /usr/local/bin /etc /var/log | grep -vx edgekube"
+
+_POD = """
+import sys, trio
+from edgekube.api.kinds import POD
+from edgekube.api.objects import name_of
+from edgekube.client.kubeconfig import load_kubeconfig
+from edgekube.client.remote import RemoteVerbs
+
+async def main():
+    async with RemoteVerbs(load_kubeconfig("/etc/edgekube/kubeconfig.yaml")) as verbs:
+        if sys.argv[1] == "create":
+            container = {"name": "web", "image": "edgekube.local/demo:1"}
+            pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web"}, "spec": {"containers": [container]}}
+            await verbs.create(POD, "default", pod)
+        import json
+        print(json.dumps((await verbs.get(POD, "default", "web")).get("status") or {}))
+
+trio.run(main)
+"""
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("wheels")
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "-q"]
+    # The environment that runs the tests has what the build needs.
+    run([*pip, "--no-build-isolation", "-w", str(directory), str(_ROOT)], timeout_seconds=300)
+    return directory
+
+
+@pytest.fixture
+def machine(tmp_path: Path, wheels: Path) -> Iterator[Machine]:
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE", "install.sh"):
+        shutil.copy2(_ROOT / name, checkout)
+    for name in ("edgekube", "build_hooks", "systemd"):
+        shutil.copytree(_ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
+    with Lan("inst") as lan:
+        machine = Machine(lan, "bare", "192.0.2.61", tmp_path / "disk", {checkout: _CHECKOUT, wheels: _WHEELS})
+        try:
+            machine.power_on()
+            machine.shell(f"mkdir -p /etc/edgekube && echo 'cgroup-parent: {machine.cgroup}' >/etc/edgekube/config.yaml")
+            yield machine
+        finally:
+            machine.close()
+
+
+def _install(machine: Machine) -> str:
+    return machine.shell(_INSTALL, timeout_seconds=240)
+
+
+def _status(machine: Machine) -> dict[str, Any]:
+    status: dict[str, Any] = json.loads(machine.shell("edgekube status --json", check=False) or "{}")
+    return status
+
+
+def _pod(machine: Machine, verb: str) -> dict[str, Any]:
+    status: dict[str, Any] = json.loads(machine.shell(f"/opt/edgekube/venv/bin/python -c '{_POD}' {verb}"))
+    return status
+
+
+def _running_since(machine: Machine) -> str:
+    statuses = _pod(machine, "get").get("containerStatuses") or [{}]
+    return str(((statuses[0].get("state") or {}).get("running") or {}).get("startedAt") or "")
+
+
+@pytest.mark.root
+def test_a_machine_becomes_a_node_is_upgraded_and_is_bare_again(machine: Machine) -> None:
+    before = machine.shell(_TRACES)
+
+    said = _install(machine)
+    assert "this machine is a Ready node" in said
+    assert "cgroup-parent: /inst-bare" in machine.shell("cat /etc/edgekube/config.yaml"), "settings are kept"
+    status = _status(machine)
+    assert status["ready"] and status["service"] == {"manager": "supervise", "running": True, "starts": 1}
+    assert status["containerd"].startswith("containerd://") and min(status["certificateDays"].values()) > 300
+
+    # A first pod, of an image that no registry has.
+    assert "imported edgekube.local/demo:1" in machine.shell("edgekube image demo")
+    assert "edgekube.local/demo:1" in machine.shell("edgekube image list")
+    _pod(machine, "create")
+    since = until(lambda: _running_since(machine), seconds=30)
+
+    # Once more is an upgrade: the server is another process, the container and its containerd are the same.
+    server_pid = machine.shell("cat /run/edgekube-supervise.pid")
+    said = _install(machine)
+    assert "this machine is a Ready node" in said and "Debian packages are installed" in said
+    assert machine.shell("cat /run/edgekube-supervise.pid") != server_pid
+    assert _status(machine)["containerd"] == status["containerd"], "not even containerd was restarted"
+    assert until(lambda: _running_since(machine)) == since
+
+    # kill -9: the supervisor brings it back.
+    server = machine.shell("ss -H -ltnp 'sport = :6443' | sed 's/.*pid=//; s/,.*//' | sort -u").strip()
+    machine.shell(f"kill -9 {server}")
+    until(lambda: _status(machine)["service"]["starts"] == 2)
+    machine.shell("edgekube status --wait 60", timeout_seconds=70)
+    assert _running_since(machine) == since
+
+    _the_kubeconfig_works_elsewhere(machine)
+
+    # And away with it.
+    assert "removed 1 pod" in machine.shell("edgekube uninstall --yes", timeout_seconds=120)
+    assert machine.shell(_TRACES) == before
+    assert machine.shell("ls -A /var/lib/edgekube; ls -A /run | grep edgekube", check=False) == ""
+    assert "/run/edgekube" not in machine.shell("cat /proc/mounts")
+    assert machine.shell(f"ls -d /sys/fs/cgroup/*{machine.cgroup} /sys/fs/cgroup{machine.cgroup}", check=False) == ""
+    processes = machine.shell("ps -eo args").splitlines()
+    assert not [line for line in processes if "containerd" in line or "edgekube" in line or "httpd" in line], processes
+
+
+def _the_kubeconfig_works_elsewhere(machine: Machine) -> None:
+    machine.shell("edgekube kubeconfig --server 192.0.2.61 --out /tmp/kubeconfig")
+    assert machine.shell("stat -c %a /tmp/kubeconfig").strip() == "600"
+    assert "server: https://192.0.2.61:6443" in machine.shell("cat /tmp/kubeconfig")
+    script = _POD.replace("/etc/edgekube/kubeconfig.yaml", "/tmp/kubeconfig")
+    assert json.loads(machine.shell(f"/opt/edgekube/venv/bin/python -c '{script}' get"))["phase"] == "Running"
+
+
+@pytest.mark.root
+def test_what_is_in_the_way_is_named_and_nothing_is_started(machine: Machine) -> None:
+    machine.start(["/usr/bin/python3", "-m", "http.server", "6443"], machine.disk / "http.log")
+    until(lambda: "6443" in machine.shell("ss -H -ltn"))
+    with pytest.raises(CommandFailed) as failed:
+        _install(machine)
+    assert "port 6443 for the API is taken by python3" in str(failed.value)
+    assert "https-port" in str(failed.value) and "run ./install.sh again" in str(failed.value)
+    assert not _status(machine)["service"]["running"]
