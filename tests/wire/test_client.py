@@ -276,6 +276,22 @@ async def test_splice_ends_both_sides_when_one_dies(identity: Identity) -> None:
             await died.wait()
 
 
+async def test_splice_ends_a_server_that_does_not_notice_its_client_leaving() -> None:
+    left, client = (PlainTransport(end) for end in socket.socketpair())
+    right, server = (PlainTransport(end) for end in socket.socketpair())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(splice, left, right)
+        await client.send_eof()
+        assert await server.receive_some() == b""
+        await server.send_all(b"late words")
+        assert await client.receive_some() == b"late words"
+        with trio.fail_after(10):
+            assert await client.receive_some() == b"", "the server said nothing for a while"
+    with pytest.raises(Disconnected):
+        while True:
+            await server.send_all(b"x" * 65536)
+
+
 async def test_splice_holds_back_a_writer_whose_reader_is_slow() -> None:
     left, left_far = (PlainTransport(end) for end in socket.socketpair())
     right, right_far = (PlainTransport(end) for end in socket.socketpair())
