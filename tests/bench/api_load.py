@@ -1,6 +1,6 @@
 """A client that measures: run inside the node's network, prints JSON.
 
-argv: kubeconfig, what (get, create, put, patch, list, list-pods, watch, floor), count, clients, host:port of the floor.
+argv: kubeconfig, what (get, create, put, patch, list, list-pods, floor), count, clients, host:port of the floor.
 Keep-alive connections over TLS, one thread a client.
 """
 
@@ -87,43 +87,6 @@ def measure(what: str, make: Any, count: int, clients: int) -> dict[str, Any]:
     }
 
 
-def measure_watch(make: Any, watchers: int, events: int) -> dict[str, Any]:
-    """Time from the start of a PUT to the last of the watchers having read its event."""
-    writer = make()
-    revision = json.loads(writer.ask("GET", f"{NAMESPACE}/configmaps?limit=1"))["metadata"]["resourceVersion"]
-    seen: list[list[float]] = [[0.0] * events for _ in range(watchers)]
-    ready = threading.Barrier(watchers + 1)
-
-    def follow(worker: int) -> None:
-        client = make()
-        client.connection.request(
-            "GET", f"{NAMESPACE}/configmaps?watch=1&resourceVersion={revision}&fieldSelector=metadata.name%3Dbench-0"
-        )
-        answer = client.connection.getresponse()
-        ready.wait()
-        for number in range(events):
-            answer.readline()
-            seen[worker][number] = time.perf_counter()
-        client.connection.close()
-
-    threads = [threading.Thread(target=follow, args=(worker,), daemon=True) for worker in range(watchers)]
-    for thread in threads:
-        thread.start()
-    ready.wait()
-    spans = []
-    for number in range(events):
-        began = time.perf_counter()
-        writer.ask("PUT", f"{NAMESPACE}/configmaps/bench-0", config_map("bench-0", f"event {number}"))
-        deadline = time.perf_counter() + 10
-        while not all(row[number] for row in seen):
-            if time.perf_counter() > deadline:
-                raise RuntimeError("a watcher did not see the event within 10 s")
-            time.sleep(0.0005)
-        spans.append(max(row[number] for row in seen) - began)
-    spans.sort()
-    return {"watchers": watchers, "events": events, "p50_ms": round(spans[len(spans) // 2] * 1000, 3)}
-
-
 def main() -> None:
     kubeconfig = yaml.safe_load(Path(sys.argv[1]).read_text())
     what, count, clients = sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
@@ -137,16 +100,15 @@ def main() -> None:
     def make() -> Client:
         return Client(context, host, port)
 
-    if what in ("get", "put", "patch", "watch"):
+    if what in ("get", "put", "patch"):
         client = make()
-        for worker in range(clients if what != "watch" else 1):
+        for worker in range(clients):
             try:
                 client.ask("POST", f"{NAMESPACE}/configmaps", config_map(f"bench-{worker}"))
             except RuntimeError as error:
                 if "AlreadyExists" not in str(error):
                     raise
-    result = measure_watch(make, clients, count) if what == "watch" else measure(what, make, count, clients)
-    print(json.dumps(result))
+    print(json.dumps(measure(what, make, count, clients)))
 
 
 main()

@@ -108,6 +108,7 @@ class Bench:
                 )
                 for n in (1, 8)
             }
+            watch_floor = self.script("watch_load", str(self.kubeconfig), "50", "100", "127.0.0.1:7443")
         finally:
             floor.kill()
             floor.wait()
@@ -120,7 +121,8 @@ class Bench:
             "put": self.per_request("put", 250 * scale, 1),
             "merge_patch": self.per_request("patch", 250 * scale, 1),
             "list_configmaps": self._list(scale),
-            "watch_100": self.script("api_load", str(self.kubeconfig), "watch", "30", "100"),
+            "watch_100": self.script("watch_load", str(self.kubeconfig), "50", "100", "-"),
+            "floor_watch_100": watch_floor,
         }
 
     def _list(self, scale: int) -> dict[str, Any]:
