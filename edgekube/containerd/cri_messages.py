@@ -28,7 +28,7 @@ from edgekube.containerd.model import (
 )
 from edgekube.containerd.pause import REFERENCE
 
-_MODES: Final[dict[str, int]] = {"POD": 0, "CONTAINER": 1, "NODE": 2}
+_MODES: Final[dict[str, int]] = {"POD": 0, "CONTAINER": 1, "NODE": 2, "TARGET": 3}
 _MODE_NAMES: Final[tuple[NamespaceMode, ...]] = ("POD", "CONTAINER", "NODE", "CONTAINER")
 _CONTAINER_STATES: Final[tuple[ContainerState, ...]] = ("CREATED", "RUNNING", "EXITED", "UNKNOWN")
 _PROPAGATION: Final = {"PRIVATE": 0, "HOST_TO_CONTAINER": 1, "BIDIRECTIONAL": 2}
@@ -62,6 +62,7 @@ def _namespaces(security: Security) -> Any:
         network=_MODES[security.namespaces.network],
         pid=_MODES[security.namespaces.pid],
         ipc=_MODES[security.namespaces.ipc],
+        target_id=security.namespaces.target_id,
     )
 
 

@@ -15,7 +15,7 @@ from typing import Literal, TypeAlias
 ContainerState: TypeAlias = Literal["CREATED", "RUNNING", "EXITED", "UNKNOWN"]
 SandboxState: TypeAlias = Literal["READY", "NOTREADY"]
 #: CRI NamespaceMode.
-NamespaceMode: TypeAlias = Literal["POD", "CONTAINER", "NODE"]
+NamespaceMode: TypeAlias = Literal["POD", "CONTAINER", "NODE", "TARGET"]
 
 
 class RuntimeFailure(Exception):
@@ -32,6 +32,7 @@ class Namespaces:
     network: NamespaceMode = "POD"
     pid: NamespaceMode = "CONTAINER"
     ipc: NamespaceMode = "POD"
+    target_id: str = ""  # with TARGET: the container whose namespace is joined
 
 
 @dataclass(frozen=True, slots=True)
