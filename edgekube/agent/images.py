@@ -139,6 +139,7 @@ class Images:
                 self._failures[key] = (self._clock(), failure.message)
                 tell("Warning", "Failed", f'Failed to pull image "{reference}": {failure.message}')
                 tell("Warning", "Failed", "Error: ErrImagePull")
+                tell("Normal", "BackOff", f'Back-off pulling image "{reference}"')
                 backing_off = f'Back-off pulling image "{reference}": ErrImagePull: {failure.message}'
                 raise ImageProblem("ErrImagePull", failure.message, delay_seconds, ("ImagePullBackOff", backing_off)) from None
             took_ms = round((time.monotonic() - began) * 1000)
