@@ -30,6 +30,8 @@ log = logging.getLogger("edgekube.reconcile.engine")
 
 #: "Plan again": somebody else was faster, or the view was behind.
 _STALE = frozenset({"AlreadyExists", "Conflict", "NotFound"})
+#: The cause that admission gives for what is created in a namespace on its way out.
+_NAMESPACE_ENDS = "NamespaceTerminating"
 
 
 class Engine:
@@ -87,6 +89,10 @@ class Engine:
             return
         outcome = await execute(self._verbs, calls, partial(self._record, controller.name))
         await self._catch_up(item, outcome)
+        if outcome.failure is not None and any(cause.reason == _NAMESPACE_ENDS for cause in outcome.failure.causes):
+            # Whatever was wanted there goes with the namespace.
+            self.queue.forget(item)
+            return
         if outcome.failure is not None:
             pause = self.queue.retry(item)
             level = logging.DEBUG if outcome.failure.reason in _STALE else logging.WARNING

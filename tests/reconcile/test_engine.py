@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
+import pytest
 import trio
 
-from edgekube.api.kinds import DEPLOYMENT, EVENT, POD, REPLICASET
+from edgekube.api.kinds import DEPLOYMENT, EVENT, NAMESPACE, POD, REPLICASET
 from edgekube.api.objects import Object
 from edgekube.reconcile.loops import run_controllers
 from edgekube.reconcile.recorder import Recorder
@@ -33,6 +34,25 @@ async def start(nursery: trio.Nursery, api: Api) -> None:
     nursery.start_soon(recorder.run)
     await nursery.start(partial(run_controllers, api.verbs, recorder, cluster_cidr="10.42.0.0/16", root_ca_pem="PEM"))
     await nursery.start(run_scheduler, api.verbs, recorder)
+
+
+async def test_a_namespace_on_its_way_out_is_left_alone(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+    await api.verbs.create(NAMESPACE, "", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "going"}})
+    gone = deployment("web", 1)
+    gone["metadata"] = {"name": "web", "namespace": "going", "finalizers": ["example.com/stay"]}
+    await api.verbs.create(DEPLOYMENT, "going", gone)
+    await api.verbs.delete(NAMESPACE, "", "going")
+    async with trio.open_nursery() as nursery:
+        await start(nursery, api)
+        await api.verbs.create(DEPLOYMENT, "default", deployment("web", 1))
+
+        async def made() -> bool:
+            return len(await api.all(POD, "default")) == 1
+
+        await api.until(made)
+        assert await api.all(REPLICASET, "going") == []
+        nursery.cancel_scope.cancel()
+    assert "is being terminated" not in caplog.text
 
 
 async def test_a_deployment_becomes_pods_on_nodes(api: Api) -> None:
