@@ -17,7 +17,6 @@ from tests.e2e.namespace import Namespace
 from tests.lab.booting import one_cluster
 from tests.lab.cluster import Cluster
 
-
 _HERE = Path(__file__).parent
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -15,6 +16,7 @@ from textwrap import dedent
 from typing import Any, Final
 
 from tests.lab.cluster import Cluster, until
+from tests.lab.node import children
 
 BUSYBOX: Final = "busybox:1.36"
 
@@ -90,8 +92,7 @@ class Namespace:
         try:
             yield Running(process)
         finally:
-            process.kill()
-            process.wait()
+            end(process)
             assert process.stdout is not None
             process.stdout.close()
 
@@ -99,20 +100,22 @@ class Namespace:
     def terminal(self, *arguments: str) -> Iterator[Terminal]:
         """kubectl on a terminal of its own, as a person has it."""
         outer, inner = pty.openpty()
-        process = subprocess.Popen(
-            self.cluster.kubectl_command("-n", self.name, *arguments),
-            stdin=inner,
-            stdout=inner,
-            stderr=inner,
-            start_new_session=True,
-        )
+        command = ["setsid", "--ctty", *self.cluster.kubectl_command("-n", self.name, *arguments)]
+        process = subprocess.Popen(command, stdin=inner, stdout=inner, stderr=inner)
         os.close(inner)
         try:
             yield Terminal(process, outer)
         finally:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
+            end(process)
             os.close(outer)
+
+
+def end(process: subprocess.Popen[bytes], number: signal.Signals = signal.SIGKILL) -> None:
+    """Signal what runs in the node and wait: nsenter, its parent out here, ends the way it ended."""
+    with contextlib.suppress(OSError):  # it has ended already
+        for child in children(process):
+            os.kill(child, number)
+    process.wait(20)
 
 
 class Running:
@@ -170,4 +173,3 @@ class Terminal(Running):
         import termios
 
         fcntl.ioctl(self._descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-        self.process.send_signal(signal.SIGWINCH)

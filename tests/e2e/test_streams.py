@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.namespace import Namespace, Running
+from tests.e2e.namespace import Namespace, Running, end
 from tests.lab import inside
 from tests.lab.cluster import until
 
@@ -42,7 +42,7 @@ PODS = """
       containers:
         - name: main
           image: busybox:1.36
-          command: [sh, -c, 'echo run of $(cut -d. -f1 /proc/uptime); exit 1']
+          command: [sh, -c, 'cat /proc/sys/kernel/random/uuid; sleep 4; exit 1']
 """
 
 
@@ -60,9 +60,9 @@ def box(shared: Namespace) -> Iterator[Namespace]:
 def test_logs_tail_since_timestamps_and_limits(box: Namespace) -> None:
     until(lambda: "tick 3" in box.kubectl("logs", "box", "-c", "side"))
     everything = box.kubectl("logs", "box", "-c", "side").splitlines()
-    assert everything[:2] == ["tick 1", "tock 1"]
+    assert set(everything[:2]) == {"tick 1", "tock 1"}
     assert len(box.kubectl("logs", "box", "-c", "side", "--tail=2").splitlines()) == 2
-    assert box.kubectl("logs", "box", "-c", "side", "--limit-bytes=6") == "tick 1"
+    assert box.kubectl("logs", "box", "-c", "side", "--limit-bytes=6") in ("tick 1", "tock 1")
     stamped = box.kubectl("logs", "box", "-c", "side", "--timestamps", "--tail=1")
     assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z t[io]ck \d+\n$", stamped)
     time_of_last = stamped.split()[0]
@@ -86,11 +86,11 @@ def test_logs_of_all_containers_by_label(box: Namespace) -> None:
 
 
 def test_logs_of_the_run_before(box: Namespace) -> None:
-    until(lambda: box.field("pod/crashed", ".status.containerStatuses[0].restartCount") not in ("", "0"), seconds=40)
+    again = "{.status.containerStatuses[0].restartCount}{.status.containerStatuses[0].state.running.startedAt}"
+    until(lambda: re.match("[1-9].", box.field("pod/crashed", again[1:-1])))
     before, now = box.kubectl("logs", "crashed", "--previous"), box.kubectl("logs", "crashed")
-    assert before.startswith("run of ")
-    assert now.startswith("run of ")
-    assert before != now or box.field("pod/crashed", ".status.containerStatuses[0].restartCount") != "1"
+    assert len(before) == len(now) == 37
+    assert before != now
 
 
 def test_logs_that_cannot_be_had(box: Namespace) -> None:
@@ -128,8 +128,8 @@ def test_exec_on_a_terminal(box: Namespace) -> None:
             return "33 111" in terminal.expect("end\r\n")
 
         until(size)
-        terminal.type("sleep 1000\r")
-        terminal.expect("sleep 1000\r\n")
+        terminal.type("sh -c \"echo g''o; exec sleep 1000\"\r")
+        terminal.expect("go\r\n")
         terminal.type("\x03")
         terminal.expect("# ")
         terminal.type("exit 3\r")
@@ -144,10 +144,16 @@ def test_exec_in_the_default_container(box: Namespace) -> None:
     box.kubectl("annotate", "pod", "box", "kubectl.kubernetes.io/default-container-")
 
 
-def test_a_killed_kubectl_leaves_nothing_running(box: Namespace) -> None:
-    with box.running("exec", "box", "-c", "side", "--", "cat", "/dev/zero") as dump:
-        dump.process.stdout.read(100_000)  # type: ignore[union-attr]
-    until(lambda: "/dev/zero" not in box.exec("box", "ps", container="side"))
+def test_a_killed_kubectl_leaves_no_connection_behind(box: Namespace) -> None:
+    descriptors = Path(f"/proc/{box.cluster.pid}/fd")
+    before = len(list(descriptors.iterdir()))
+    for _ in range(3):
+        with box.running("exec", "box", "-c", "side", "--", "yes") as flood:
+            flood.expect("y\ny\n")
+        with box.running("logs", "-f", "box", "-c", "side") as log:
+            log.expect("tick")
+    # Two more or less: other clients, and the pool of connections to the agent.
+    until(lambda: len(list(descriptors.iterdir())) <= before + 2)
 
 
 # --- attach -----------------------------------------------------------------------------------------------------------
@@ -211,8 +217,7 @@ def test_port_forward(box: Namespace, target: str) -> None:
         for one in sockets:
             one.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
         assert all(_read_all(one).endswith(b"ok\n") for one in sockets)
-        forward.process.send_signal(signal.SIGINT)
-        forward.process.wait(10)
+        end(forward.process, signal.SIGINT)
 
 
 def _read_all(one: socket.socket) -> bytes:

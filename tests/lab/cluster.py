@@ -19,12 +19,11 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from tests.lab import inside
 from tests.lab.images import make_busybox_archive, make_demo_archive
-from tests.lab.node import Node
+from tests.lab.node import Node, children
 from tests.lab.shell import CommandFailed, run
 
 START_SECONDS: Final = 60.0
@@ -105,8 +104,7 @@ class Cluster:
         assert self._process is not None
         assert self._process.poll() is None, f"the server ended with {self._process.returncode}\n{self.log_tail()}"
         # nsenter forks to enter the pid namespace: the server is its only child.
-        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
-        return int(children[0])
+        return children(self._process)[0]
 
     @property
     def running(self) -> bool:

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tests.lab.lan import Lan
 from tests.lab.shell import run
@@ -48,8 +48,7 @@ class Node:
         """The node's pid 1, as the host numbers it."""
         assert self._init is not None, f"{self.name} is off"
         # unshare forks: pid 1 is its only child.
-        children = Path(f"/proc/{self._init.pid}/task/{self._init.pid}/children").read_text().split()
-        return int(children[0])
+        return children(self._init)[0]
 
     @property
     def data_dir(self) -> Path:
@@ -92,6 +91,11 @@ class Node:
         self.power_off()
         self.lan.unplug(self.namespace)
         _remove_cgroups(self.cgroup)
+
+
+def children(process: subprocess.Popen[Any]) -> list[int]:
+    """The processes that ``process`` started: what nsenter and unshare run is their only child."""
+    return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
 
 
 def _remove_cgroups(parent: str) -> None:
