@@ -27,6 +27,8 @@ from edgekube.wire.protocol import Disconnected
 
 #: Bytes for one recv(2), and for one turn of encryption: large enough to amortise a system call, small enough for fair turns.
 _PIECE_BYTES: Final = 65536
+#: The plain bytes of the largest TLS record.
+_RECORD_BYTES: Final = 16384
 
 
 class Transport(Protocol):
@@ -38,6 +40,11 @@ class Transport(Protocol):
     write_stall_seconds: float
 
     async def send_all(self, data: bytes | memoryview) -> None: ...
+
+    def send_some(self, data: bytes) -> bool:
+        """Send without waiting. True: the socket has taken everything. False: the rest is held, and send_all (of b"", if there
+        is nothing more to say) must be awaited to send it. Raises Disconnected."""
+        ...
 
     async def receive_some(self, max_bytes: int = _PIECE_BYTES) -> bytes: ...
 
@@ -68,7 +75,7 @@ def peer_name(sock: socket.socket) -> str:
 
 
 class PlainTransport:
-    __slots__ = ("_broken", "_eof_sent", "_sending", "_sock", "alpn", "peer", "peer_certificate", "write_stall_seconds")
+    __slots__ = ("_broken", "_eof_sent", "_held", "_sending", "_sock", "alpn", "peer", "peer_certificate", "write_stall_seconds")
 
     def __init__(self, sock: socket.socket, *, write_stall_seconds: float = limits.WIRE_WRITE_STALL_SECONDS) -> None:
         sock.setblocking(False)
@@ -76,6 +83,8 @@ class PlainTransport:
         self._sending = False
         self._broken = False
         self._eof_sent = False
+        #: What send_some could not send.
+        self._held = b""
         self.peer = peer_name(sock)
         self.peer_certificate: bytes | None = None
         self.alpn: str | None = None
@@ -106,16 +115,36 @@ class PlainTransport:
         finally:
             self._sending = False
 
-    async def _send_raw(self, data: bytes | memoryview) -> None:
+    def send_some(self, data: bytes) -> bool:
+        if self._sending:
+            raise trio.BusyResourceError("another task is sending on this connection")
+        return self._send_raw_some(data)
+
+    def _send_raw_some(self, data: bytes | memoryview) -> bool:
+        if self._held:
+            self._held += data
+            return False
+        sent = self._try_to_send(data)
+        if sent == len(data):
+            return True
+        self._held = bytes(data[sent:])
+        return False
+
+    def _try_to_send(self, data: bytes | memoryview) -> int:
         if self._broken or self._eof_sent:
             raise Disconnected
         try:
-            sent = self._sock.send(data)
+            return self._sock.send(data)
         except (BlockingIOError, InterruptedError):
-            sent = 0
+            return 0
         except OSError as error:
             self._broken = True
             raise Disconnected from error
+
+    async def _send_raw(self, data: bytes | memoryview) -> None:
+        if self._held:
+            data, self._held = self._held + data, b""
+        sent = self._try_to_send(data)
         if sent == len(data):
             return
         view = memoryview(data)[sent:]
@@ -139,6 +168,8 @@ class PlainTransport:
 
     async def send_eof(self) -> None:
         if not self._eof_sent:
+            if self._held:
+                await self._send_raw(b"")
             self._eof_sent = True
             with contextlib.suppress(OSError):
                 self._sock.shutdown(socket.SHUT_WR)
@@ -264,14 +295,31 @@ class TlsTransport(PlainTransport):
         finally:
             self._sending = False
 
+    def send_some(self, data: bytes) -> bool:
+        if self._sending:
+            raise trio.BusyResourceError("another task is sending on this connection")
+        if self._broken or self._eof_sent:
+            raise Disconnected
+        return self._send_raw_some(self._encrypt(data))
+
     async def _encrypt_and_send(self, data: bytes | memoryview) -> None:
-        if data:
-            try:
-                self._tls.write(data)
-            except ssl.SSLError as error:
-                self._broken = True
-                raise Disconnected from error
-        await self._send_raw(self._to_peer.read())
+        await self._send_raw(self._encrypt(data))
+
+    def _encrypt(self, data: bytes | memoryview) -> bytes:
+        """One record's worth at a time: an outgoing BIO keeps the largest buffer that it ever needed."""
+        try:
+            if len(data) <= _RECORD_BYTES:
+                if data:
+                    self._tls.write(data)
+                return self._to_peer.read()
+            records = []
+            for start in range(0, len(data), _RECORD_BYTES):
+                self._tls.write(data[start : start + _RECORD_BYTES])
+                records.append(self._to_peer.read())
+        except ssl.SSLError as error:
+            self._broken = True
+            raise Disconnected from error
+        return b"".join(records)
 
     async def send_eof(self) -> None:
         if self._eof_sent or self._broken:
@@ -296,7 +344,7 @@ class TlsTransport(PlainTransport):
         await checkpoint()
 
     def close(self) -> None:
-        if not self._broken and not self._eof_sent and not self._sending and self._sock.fileno() >= 0:
+        if not (self._broken or self._eof_sent or self._sending or self._held) and self._sock.fileno() >= 0:
             self._say_goodbye()
             with contextlib.suppress(OSError):
                 self._sock.send(self._to_peer.read())
