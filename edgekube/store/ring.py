@@ -9,6 +9,7 @@ Next: store.watchers, store.pages.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -25,6 +26,10 @@ class Entry(NamedTuple):
     @property
     def size_bytes(self) -> int:
         return len(self.change.value) + len(self.change.previous or b"")
+
+
+def _revision_of(entry: Entry) -> int:
+    return entry.change.revision
 
 
 class Ring:
@@ -96,12 +101,10 @@ class Ring:
                 states[change.key] = None if previous is None else Record(change.key, previous_revision, previous)
         return states
 
-    def superseded_at(self, resource: str, revision: int) -> float | None:
-        """When the state of ``resource`` at ``revision`` stopped being the latest; None: it still is."""
-        time_seconds = None
-        for entry in self._newest_first(resource, revision):
-            time_seconds = entry.time_seconds
-        return time_seconds
+    def superseded_at(self, revision: int) -> float | None:
+        """When ``revision`` stopped being the latest of all resources, or later if that is forgotten; None: it still is."""
+        after = bisect_right(self._order, revision, key=_revision_of)
+        return self._order[after].time_seconds if after < len(self._order) else None
 
     def _require(self, resource: str, revision: int) -> None:
         if revision < self.floor(resource):

@@ -115,7 +115,8 @@ class SqliteStore:
         if revision is not None:
             if revision > self._published:
                 raise FutureRevision(f"revision {revision} has not happened yet (now {self._published})")
-            superseded = self._ring.superseded_at(resource, revision)
+            # By the whole store's revision, as etcd's compaction: a list of what never changes expires as well.
+            superseded = self._ring.superseded_at(revision)
             if superseded is not None and superseded + limits.LIST_REVISION_AGE_SECONDS_MAX < trio.current_time():
                 raise Compacted(f"the list at revision {revision} is older than {limits.LIST_REVISION_AGE_SECONDS_MAX} s")
         if resource in self._volatile:

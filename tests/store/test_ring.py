@@ -74,13 +74,13 @@ def test_a_change_larger_than_the_ring_leaves_it_empty() -> None:
     assert (len(ring), ring.size_bytes, ring.floor("pods")) == (0, 0, 1)
 
 
-def test_when_a_state_stopped_being_the_latest() -> None:
-    ring = Ring(0)
+def test_when_a_revision_stopped_being_the_latest() -> None:
+    ring = Ring(0, events_max=2)
     ring.append(entry(1, key("a"), time_seconds=100.0))
-    ring.append(entry(2, key("b"), time_seconds=200.0))
-    assert ring.superseded_at("pods", 0) == 100.0
-    assert ring.superseded_at("pods", 1) == 200.0
-    assert ring.superseded_at("pods", 2) is None
+    ring.append(entry(3, key("b", "nodes"), time_seconds=200.0))
+    assert [ring.superseded_at(revision) for revision in (0, 1, 2, 3, 4)] == [100.0, 200.0, 200.0, None, None]
+    ring.append(entry(4, key("c"), time_seconds=300.0))
+    assert ring.superseded_at(0) == 200.0, "the oldest change that is remembered"
 
 
 @settings(max_examples=200, deadline=None)

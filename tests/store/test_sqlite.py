@@ -233,7 +233,7 @@ class TestRevisions:
             page = await store.list(DURABLE, limit=2)
             mock_clock.jump(limits.LIST_REVISION_AGE_SECONDS_MAX + 1)
             assert (await store.list(DURABLE, limit=2, after=page.next_after, revision=page.revision)).remaining == 0
-            await store.create(named("new"), document())
+            await store.create(named("heartbeat", resource="another"), document())
             mock_clock.jump(limits.LIST_REVISION_AGE_SECONDS_MAX + 1)
             with pytest.raises(Compacted):
                 await store.list(DURABLE, limit=2, after=page.next_after, revision=page.revision)
