@@ -14,6 +14,9 @@ from typing import Final
 
 from edgekube.api.objects import Object
 
+#: Reasons whose Status has details even when they say nothing, as upstream's constructors leave them.
+_ALWAYS_DETAILED: Final = frozenset({"Forbidden", "MethodNotAllowed", "NotFound"})
+
 #: StatusReason -> HTTP code.
 CODES: Final[dict[str, int]] = {
     "BadRequest": 400,
@@ -46,7 +49,9 @@ class Cause:
     field: str = ""
 
     def as_object(self) -> Object:
-        cause: Object = {"reason": self.reason, "message": self.message}
+        cause: Object = {"message": self.message}
+        if self.reason:
+            cause = {"reason": self.reason, "message": self.message}
         if self.field:
             cause["field"] = self.field
         return cause
@@ -78,6 +83,8 @@ class StatusError(Exception):
         self.uid = uid
         self.causes = tuple(causes)
         self.retry_after_seconds = retry_after_seconds
+        #: Texts for Warning headers that were found before the request failed.
+        self.warnings: list[str] = []
 
     def status(self) -> Object:
         """The metav1.Status object of this error."""
@@ -97,7 +104,7 @@ class StatusError(Exception):
             "message": self.message,
             "reason": self.reason,
         }
-        if details:
+        if details or self.reason in _ALWAYS_DETAILED:
             status["details"] = details
         status["code"] = self.code
         return status
@@ -184,7 +191,7 @@ def too_many_requests(message: str, retry_after_seconds: int = 1) -> StatusError
 
 
 def entity_too_large(message: str) -> StatusError:
-    return StatusError("RequestEntityTooLarge", message)
+    return StatusError("RequestEntityTooLarge", f"Request entity too large: {message}")
 
 
 def unavailable(message: str, retry_after_seconds: int = 1) -> StatusError:
@@ -192,4 +199,4 @@ def unavailable(message: str, retry_after_seconds: int = 1) -> StatusError:
 
 
 def internal(message: str) -> StatusError:
-    return StatusError("InternalError", f"Internal error occurred: {message}")
+    return StatusError("InternalError", f"Internal error occurred: {message}", causes=[Cause("", message)])

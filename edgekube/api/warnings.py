@@ -53,6 +53,15 @@ _TEMPLATES: Final = {
     "CronJob": ("spec", "jobTemplate", "spec", "template"),
 }
 _JOB_NAME_CHARACTERS_MAX: Final = 63
+_DEPRECATED: Final = {
+    ("v1", "ComponentStatus"): "v1 ComponentStatus is deprecated in v1.19+",
+    ("v1", "Endpoints"): "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
+}
+
+
+def deprecation_of(kind: Kind) -> str:
+    """What every request on the kind is told, reads included; "" for most."""
+    return _DEPRECATED.get((kind.api_version, kind.kind), "")
 
 
 def warnings_for(kind: Kind, new: Object, old: Object | None = None) -> list[str]:
@@ -81,10 +90,6 @@ def _of(kind: Kind, obj: Object) -> Iterator[str]:
             )
     elif not kind.group and kind.kind == "Service":
         yield from _of_service(obj)
-    elif not kind.group and kind.kind == "Endpoints":
-        yield "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
-    elif not kind.group and kind.kind == "ComponentStatus":
-        yield "v1 ComponentStatus is deprecated in v1.19+"
     elif not kind.group and kind.kind == "PersistentVolume":
         yield from _of_volume(part(obj, "spec"), "spec")
         if part(obj, "spec").get("persistentVolumeReclaimPolicy") == "Recycle":

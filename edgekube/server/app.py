@@ -23,6 +23,7 @@ from edgekube.api import errors
 from edgekube.api.errors import StatusError
 from edgekube.api.kinds import Kind
 from edgekube.api.verbs import UserInfo
+from edgekube.api.warnings import deprecation_of
 from edgekube.registry import checks
 from edgekube.registry.state import Registry
 from edgekube.server import inflight, negotiation, respond
@@ -100,7 +101,7 @@ class Application:
             outcome = error.reason
             if responder.started:
                 raise Disconnected from error
-            await respond.send_error(request, responder, error)
+            await respond.send_error(request, responder, error, error.warnings)
         except BodyTooLarge as error:
             outcome = "RequestEntityTooLarge"
             await respond.send_error(request, responder, errors.entity_too_large(str(error)))
@@ -199,6 +200,13 @@ class Application:
             paths = ["/healthz", "/livez", "/metrics", "/openapi/v3", "/readyz", "/version", *self._discovery.paths()]
             await respond.send(request, responder, 200, orjson.dumps({"paths": sorted(paths)}))
             return
+        await self._unknown(request, responder, path)
+
+    async def _unknown(self, request: Request, responder: Responder, path: str) -> None:
+        """Below a group that is served the answer is a Status, elsewhere plain text."""
+        root, _, below = path.strip("/").partition("/")
+        if root == "api" or (root == "apis" and below and self._discovery.has_group(below.partition("/")[0])):
+            raise StatusError("NotFound", "the server could not find the requested resource")
         await respond.send_text(request, responder, 404, "404 page not found\n")
 
     async def _discover(self, request: Request, responder: Responder, path: str) -> bool:
@@ -244,11 +252,8 @@ class Application:
 
     async def _resource(self, request: Request, responder: Responder, asked: Route, user: UserInfo) -> None:
         kind = self._registry.kinds.by_resource(asked.group, asked.version, asked.plural)
-        if kind is None:
-            await respond.send_text(request, responder, 404, "404 page not found\n")
-            return
-        if asked.namespace and not kind.namespaced:
-            await respond.send_text(request, responder, 404, "404 page not found\n")
+        if kind is None or (asked.namespace and not kind.namespaced):
+            await self._unknown(request, responder, asked.path)
             return
         exempt = _MASTERS in user.groups
         if asked.subresource in (*TUNNELS, PROXY) and asked.subresource in kind.subresources:
@@ -259,6 +264,15 @@ class Application:
                     await self._tunnel.serve(request, responder, asked)
             return
         exchange = Exchange(self._registry, request, responder, asked, kind, user)
+        if deprecation := deprecation_of(kind):
+            exchange.warnings.append(deprecation)
+        try:
+            await self._exchange(exchange, asked, kind, exempt=exempt)
+        except StatusError as error:
+            error.warnings = exchange.warnings
+            raise
+
+    async def _exchange(self, exchange: Exchange, asked: Route, kind: Kind, *, exempt: bool) -> None:
         if asked.verb == "watch" or (asked.verb == "get" and asked.flag("watch")):
             if "watch" not in kind.verbs:
                 raise StatusError("MethodNotAllowed", "the server does not allow this method on the requested resource")
@@ -280,7 +294,7 @@ class Application:
         obj = await exchange.decoded(context)
         checks.shape(kind, obj, context)
         made = await self._reviews.answer(kind.kind, obj, exchange.user, asked.namespace, self._registry.clock())
-        await exchange.answer(orjson.dumps(made), status=201, warnings=context.warnings)
+        await exchange.answer(orjson.dumps(made), status=201)
 
 
 def _refused(attributes: Attributes, reason: str) -> StatusError:

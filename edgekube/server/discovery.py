@@ -91,6 +91,9 @@ class Discovery:
                 return self._kept(path, lambda: self._resources(group, version))
         return None
 
+    def has_group(self, name: str) -> bool:
+        return name in self._group_names()
+
     def paths(self) -> list[str]:
         """Every path that discovery answers."""
         found = ["/api", "/api/v1", "/apis"]

@@ -8,7 +8,7 @@ Next: registry.get … registry.deletecollection; server.watching; server.review
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import orjson
@@ -18,7 +18,7 @@ from edgekube.api import decode, errors, strict
 from edgekube.api.kinds import Kind
 from edgekube.api.objects import Object, name_of
 from edgekube.api.protobuf import PROTOBUF_TYPE, decode_protobuf
-from edgekube.api.verbs import UserInfo
+from edgekube.api.verbs import DeleteOptions, UserInfo
 from edgekube.registry import checks, create, delete, deletecollection, get, identity, update
 from edgekube.registry import list as listing
 from edgekube.registry import patch as patching
@@ -36,6 +36,13 @@ from edgekube.wire.protocol import BodyTooLarge, Request, Responder
 
 #: Subresources whose get is the object itself.
 _WHOLE_OBJECT: Final = ("", "status", "ephemeralcontainers", "resize", "approval")
+_ORPHANED_PODS: Final = (
+    "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set "
+    "propagationPolicy=Orphan to suppress this warning"
+)
+#: Verbs on one object, and verbs on a collection: a path that fits the other has no such method.
+_NAMED: Final = ("update", "patch")
+_UNNAMED: Final = ("create",)
 #: (plural, subresource) -> the definition of a body that is no resource.
 _BODY_DEFINITIONS: Final = {
     "binding": ("io.k8s.api.core.v1.Binding", "Binding", "v1"),
@@ -55,6 +62,8 @@ class Exchange:
     route: Route
     kind: Kind
     user: UserInfo
+    #: Texts for Warning headers, of an error's answer, too.
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def form(self) -> Form:
@@ -68,7 +77,7 @@ class Exchange:
 
     def context(self) -> Context:
         route = self.route
-        return Context(self.user, parameters.dry_run(route), parameters.field_validation(route))
+        return Context(self.user, parameters.dry_run(route), parameters.field_validation(route), self.warnings)
 
     async def decoded(self, context: Context) -> Object:
         """The body's object; fields given twice are kept in the context."""
@@ -81,19 +90,22 @@ class Exchange:
             context.duplicates = decode.duplicate_fields(body, content_type, obj)
         return obj
 
-    async def answer(self, raw: bytes, *, status: int = 200, warnings: list[str] | None = None, kind: Kind | None = None) -> None:
+    async def answer(self, raw: bytes, *, status: int = 200, kind: Kind | None = None) -> None:
         """``raw`` is one object's JSON, of ``kind`` (default: the route's)."""
         form = self.form
         if not form.is_plain:
             raw = rendering.object_body(kind or self.kind, raw, form, self.include())
         raw = rendering.dressed(raw, form, pretty=self.pretty)
-        await send(self.request, self.responder, status, raw, content_type=form.content_type, warnings=warnings)
+        await self.send(raw, form, status)
 
-    async def answer_status(self, status: Object, *, code: int = 200, warnings: list[str] | None = None) -> None:
+    async def answer_status(self, status: Object, *, code: int = 200) -> None:
         """A Status or another small object; no Table is made of it."""
         form = self.form
         raw = rendering.dressed(orjson.dumps(status), form, pretty=self.pretty)
-        await send(self.request, self.responder, code, raw, content_type=form.content_type, warnings=warnings)
+        await self.send(raw, form, code)
+
+    async def send(self, body: bytes, form: Form, status: int = 200) -> None:
+        await send(self.request, self.responder, status, body, content_type=form.content_type, warnings=self.warnings)
 
     @property
     def pretty(self) -> bool:
@@ -115,7 +127,7 @@ async def serve(exchange: Exchange) -> None:
     exchange.form  # noqa: B018 - an answer that nobody can read is refused before anything is written
     if route.subresource:
         _check_subresource(kind, route)
-    elif route.verb not in kind.verbs or (route.verb == "create" and route.name):
+    elif route.verb not in kind.verbs or route.verb in (_UNNAMED if route.name else _NAMED):
         raise _not_allowed()
     match route.verb:
         case "get":
@@ -168,7 +180,7 @@ async def _list(exchange: Exchange) -> None:
         revision_match=route.parameter("resourceVersionMatch"),
     )
     body = rendering.dressed(rendering.list_body(kind, listed, form, exchange.include()), form, pretty=exchange.pretty)
-    await send(exchange.request, exchange.responder, 200, body, content_type=form.content_type)
+    await exchange.send(body, form)
 
 
 async def _create(exchange: Exchange) -> None:
@@ -179,7 +191,7 @@ async def _create(exchange: Exchange) -> None:
         await _create_below(exchange, subresource, obj, context)
         return
     result = await create.create(exchange.registry, kind, route.namespace, obj, context)
-    await exchange.answer(result.raw, status=201, warnings=context.warnings)
+    await exchange.answer(result.raw, status=201)
 
 
 async def _create_below(exchange: Exchange, subresource: str, obj: Object, context: Context) -> None:
@@ -194,7 +206,7 @@ async def _create_below(exchange: Exchange, subresource: str, obj: Object, conte
         checks.report(kind, strict.check_named(*definition, obj).messages(), context)
     identity.check_name(name, obj)
     made = await create_subresource(exchange.registry, kind, route.namespace, name, subresource, obj, context)
-    await exchange.answer_status(made, code=201, warnings=context.warnings)
+    await exchange.answer_status(made, code=201)
 
 
 async def _update(exchange: Exchange) -> None:
@@ -203,12 +215,12 @@ async def _update(exchange: Exchange) -> None:
     if route.subresource == "scale":
         checks.report(kind, strict.check_named(*_BODY_DEFINITIONS["scale"], obj).messages(), context)
         result = await scale.update_scale(exchange.registry, kind, route.namespace, route.name, obj, context)
-        await exchange.answer(result.raw, warnings=context.warnings, kind=scale.SCALE)
+        await exchange.answer(result.raw, kind=scale.SCALE)
         return
     result = await update.update(
         exchange.registry, kind, route.namespace, route.name, obj, context, subresource=route.subresource
     )
-    await exchange.answer(result.raw, status=201 if result.created else 200, warnings=context.warnings)
+    await exchange.answer(result.raw, status=201 if result.created else 200)
 
 
 async def _patch(exchange: Exchange) -> None:
@@ -218,12 +230,18 @@ async def _patch(exchange: Exchange) -> None:
     body = await exchange.body()
     if route.subresource == "scale":
         result = await scale.patch_scale(exchange.registry, kind, route.namespace, route.name, body, patch_type, context)
-        await exchange.answer(result.raw, warnings=context.warnings, kind=scale.SCALE)
+        await exchange.answer(result.raw, kind=scale.SCALE)
         return
     result = await patching.patch(
         exchange.registry, kind, route.namespace, route.name, body, patch_type, context, subresource=route.subresource
     )
-    await exchange.answer(result.raw, warnings=context.warnings)
+    await exchange.answer(result.raw)
+
+
+def _warn_of_orphans(exchange: Exchange, options: DeleteOptions) -> None:
+    """batch/v1 leaves a Job's pods behind unless told otherwise, which few people expect."""
+    if exchange.kind.resource == "jobs.batch" and options.propagation_policy is None:
+        exchange.warnings.append(_ORPHANED_PODS)
 
 
 async def _delete_body(exchange: Exchange) -> Object | None:
@@ -240,6 +258,7 @@ async def _delete_body(exchange: Exchange) -> Object | None:
 async def _delete(exchange: Exchange) -> None:
     route, kind = exchange.route, exchange.kind
     options = parameters.delete_options(route, await _delete_body(exchange))
+    _warn_of_orphans(exchange, options)
     context = Context(exchange.user, dry_run=options.dry_run)
     done = await delete.delete(exchange.registry, kind, route.namespace, route.name, context, options)
     if not done.gone or strategy_of(kind).returns_deleted:
@@ -256,8 +275,9 @@ async def _delete(exchange: Exchange) -> None:
 async def _delete_collection(exchange: Exchange) -> None:
     route, kind, form = exchange.route, exchange.kind, exchange.form
     options = parameters.delete_options(route, await _delete_body(exchange))
+    _warn_of_orphans(exchange, options)
     context = Context(exchange.user, dry_run=options.dry_run)
     selection = parameters.list_options(route)
     deleted = await deletecollection.delete_collection(exchange.registry, kind, route.namespace, context, selection, options)
     body = rendering.dressed(rendering.list_body(kind, deleted, form, exchange.include()), form, pretty=exchange.pretty)
-    await send(exchange.request, exchange.responder, 200, body, content_type=form.content_type)
+    await exchange.send(body, form)

@@ -21,6 +21,9 @@ from edgekube.wire.protocol import Request, Responder
 JSON_TYPE: Final = "application/json"
 #: As upstream: smaller answers cost more to compress than to send.
 _GZIP_BYTES_MIN: Final = 128 * 1024
+#: Warning headers (k8s.io/apiserver endpoints/filters/warning.go).
+_WARNINGS_CHARACTERS_MAX: Final = 4096
+_WARNING_CUT_CHARACTERS: Final = 256
 
 
 def _takes_gzip(request: Request) -> bool:
@@ -39,7 +42,7 @@ async def send(
 ) -> None:
     answer = {"content-type": content_type, "cache-control": "no-cache, private"}
     if warnings:
-        answer["warning"] = ", ".join(f"299 - {_quoted(text)}" for text in warnings)
+        answer |= warning_header(warnings)
     if headers:
         answer |= headers
     if len(body) > _GZIP_BYTES_MIN and _takes_gzip(request):
@@ -54,6 +57,27 @@ async def send(
 
 def _compress(body: bytes) -> bytes:
     return gzip.compress(body, compresslevel=1, mtime=0)
+
+
+def warning_header(warnings: list[str]) -> dict[str, str]:
+    """The Warning header (RFC 7234 section 5.5) of some texts; nothing for none."""
+    if not warnings:
+        return {}
+    return {"warning": ", ".join(f"299 - {_quoted(text)}" for text in _bounded(warnings))}
+
+
+def _bounded(warnings: list[str]) -> list[str]:
+    """As upstream: beyond a total size each text is cut short, and what is still too much is left out."""
+    if sum(map(len, warnings)) <= _WARNINGS_CHARACTERS_MAX:
+        return warnings
+    kept: list[str] = []
+    total = 0
+    for text in warnings:
+        total += len(text := text[:_WARNING_CUT_CHARACTERS])
+        if total > _WARNINGS_CHARACTERS_MAX:
+            break
+        kept.append(text)
+    return kept
 
 
 def _quoted(text: str) -> str:

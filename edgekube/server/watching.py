@@ -22,7 +22,7 @@ from edgekube.server import parameters
 from edgekube.server.negotiation import JSON
 from edgekube.server.rendering import event_line
 from edgekube.server.resources import Exchange
-from edgekube.server.respond import send
+from edgekube.server.respond import send, warning_header
 
 log = logging.getLogger("edgekube.server")
 
@@ -60,7 +60,7 @@ async def serve_watch(exchange: Exchange, endings: set[Ending]) -> None:
     endings.add(ending)
     try:
         async with watch(exchange.registry, kind, exchange.route.namespace, options) as stream:
-            await responder.start(200, _HEADERS)
+            await responder.start(200, {**_HEADERS, **warning_header(exchange.warnings)})
             first = True
             while events := await ending.receive(stream):
                 lines = []

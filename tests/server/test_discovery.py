@@ -66,10 +66,21 @@ async def test_version_and_paths(api: Api) -> None:
 
 
 async def test_paths_that_are_nowhere(api: Api) -> None:
-    nowhere = "/nowhere", "/api/v1/nothings", "/apis/nobody.io/v1/things", "/apis/apps/v9", "/api/v1/namespaces/default/nodes"
-    for path in nowhere:
+    for path in "/nowhere", "/apis/nobody.io/v1/things", "/apis/nobody.io", "/openapi/v4", "/apisapps":
         answered = await api.ask("GET", path)
         assert (answered.status, answered.text) == (404, "404 page not found\n"), path
+    for path in "/api/v1/nothings", "/api/v2", "/apis/apps/v9", "/apis/apps/v1/nothings/a", "/api/v1/namespaces/default/nodes":
+        answered = await api.ask("GET", path)
+        assert answered.json == {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Failure",
+            "message": "the server could not find the requested resource",
+            "reason": "NotFound",
+            "details": {},
+            "code": 404,
+        }, path
 
 
 async def test_a_head_has_no_body(api: Api) -> None:
