@@ -125,7 +125,7 @@ def _hpa_from_v2(obj: Object) -> Object:
         conditions = status.pop("conditions", None)
         if conditions:
             annotations[_CONDITIONS] = orjson.dumps(conditions).decode()
-        converted["status"] = status
+        converted["status"] = {"currentReplicas": 0, "desiredReplicas": 0, **status}  # v1 writes its zeros
     if annotations:
         metadata["annotations"] = annotations
     converted["metadata"] = metadata

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import uuid
 
-from edgekube.api import errors
+import orjson
+
 from edgekube.api.defaults import apply_defaults
+from edgekube.api.errors import StatusError
 from edgekube.api.kinds import Kind
 from edgekube.api.objects import Object, metadata_of
 from edgekube.registry import admit, checks, conversion, identity, writing
@@ -22,7 +24,7 @@ from edgekube.registry.faults import as_status
 from edgekube.registry.state import Registry
 from edgekube.registry.strategies import strategy_of
 from edgekube.registry.strategies.services import allocate
-from edgekube.store.protocol import Key, KeyExists, StoreError
+from edgekube.store.protocol import Key, StoreError
 
 #: As upstream's RetryGenerateName.
 _GENERATE_ATTEMPTS_MAX = 8
@@ -34,10 +36,25 @@ async def create(registry: Registry, kind: Kind, namespace: str, obj: Object, co
     identity.check_scope(kind, namespace, obj)
     identity.clean_for_create(obj)
     metadata = metadata_of(obj)
-    apply_defaults(kind, obj)
-    generated = not metadata.get("name") and bool(metadata.get("generateName"))
-    if generated:
+    if metadata.get("name") or not metadata.get("generateName"):
+        return await _create(registry, kind, namespace, obj, context)
+    body = orjson.dumps(obj)
+    for _ in range(_GENERATE_ATTEMPTS_MAX):
         metadata["name"] = identity.generated_name(obj, registry.suffix())
+        try:
+            return await _create(registry, kind, namespace, obj, context)
+        except StatusError as error:  # drawn again, for what was made of the name is made again, too
+            if error.reason != "AlreadyExists":
+                raise
+            taken = error
+            obj = orjson.loads(body)
+            metadata = metadata_of(obj)
+    raise taken
+
+
+async def _create(registry: Registry, kind: Kind, namespace: str, obj: Object, context: Context) -> Written:
+    metadata = metadata_of(obj)
+    apply_defaults(kind, obj)
     name = str(metadata.get("name") or "")
     await admit.namespace_exists(registry, kind, namespace, name)
     await admit.mutate(registry, kind, namespace, obj)
@@ -48,7 +65,10 @@ async def create(registry: Registry, kind: Kind, namespace: str, obj: Object, co
     obj = conversion.to_storage(kind, obj)
     if storage is not kind:
         apply_defaults(storage, obj)
-    strategy_of(storage).prepare_for_create(obj, context.user)
+    strategy = strategy_of(storage)
+    strategy.prepare_for_create(obj, context.user)
+    if strategy.has_status:
+        apply_defaults(storage, obj)  # a new status has its zeros
     claim: Claim | None = None
     if kind.resource == "services":
         claim = registry.services.claim(str(metadata["uid"]))
@@ -56,7 +76,7 @@ async def create(registry: Registry, kind: Kind, namespace: str, obj: Object, co
     kept = False
     try:
         checks.create(storage, obj, context)
-        result = await _store(registry, kind, namespace, obj, context, generated)
+        result = await _store(registry, kind, namespace, name, obj, context)
         kept = not context.dry_run
         return result
     finally:
@@ -67,18 +87,8 @@ async def create(registry: Registry, kind: Kind, namespace: str, obj: Object, co
                 claim.give_back()
 
 
-async def _store(registry: Registry, kind: Kind, namespace: str, obj: Object, context: Context, generated: bool) -> Written:
-    """A generated name that is taken is drawn again."""
-    metadata = metadata_of(obj)
-    for attempt in range(_GENERATE_ATTEMPTS_MAX if generated else 1):
-        if attempt:
-            metadata.pop("name")
-            metadata["name"] = identity.generated_name(obj, registry.suffix())
-        name = str(metadata["name"])
-        try:
-            return await writing.create(registry, kind, Key(kind.resource, namespace, name), obj, context)
-        except KeyExists:
-            continue
-        except StoreError as error:
-            raise as_status(error, kind, name) from error
-    raise errors.already_exists(kind.group, kind.plural, str(metadata["name"]))
+async def _store(registry: Registry, kind: Kind, namespace: str, name: str, obj: Object, context: Context) -> Written:
+    try:
+        return await writing.create(registry, kind, Key(kind.resource, namespace, name), obj, context)
+    except StoreError as error:
+        raise as_status(error, kind, name) from error
