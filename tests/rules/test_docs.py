@@ -115,13 +115,13 @@ def test_every_file_that_the_tour_names_is_there() -> None:
     assert not [name for name in sorted(named) if not (ROOT / name).exists()]
 
 
-def test_every_guide_that_the_source_names_is_there() -> None:
+def test_every_decision_that_the_source_names_is_there() -> None:
     named = {
         (path.name, name)
         for folder in ("edgekube", "build_hooks", "tests", "systemd")
         for path in (ROOT / folder).rglob("*")
         if path.suffix in (".py", ".service", "") and path.is_file() and "__pycache__" not in path.parts
-        for name in re.findall(r"\bdocs/[\w./-]+\.md\b", path.read_text(errors="replace"))
+        for name in re.findall(r"\bdocs/adr/[\w.-]+\.md\b", path.read_text(errors="replace"))
     }
     assert not [f"{source}: {name}" for source, name in sorted(named) if not (ROOT / name).exists()]
 
