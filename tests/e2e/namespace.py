@@ -21,6 +21,11 @@ from tests.lab.node import children
 BUSYBOX: Final = "busybox:1.36"
 
 
+def document(manifest: str) -> str:
+    """YAML as kubectl takes it: text that begins with a brace would pass for JSON."""
+    return "---\n" + dedent(manifest)
+
+
 class Namespace:
     def __init__(self, cluster: Cluster, name: str) -> None:
         self.cluster = cluster
@@ -36,10 +41,14 @@ class Namespace:
         return self.cluster.refused("-n", self.name, *arguments, stdin=stdin)
 
     def apply(self, manifest: str, *arguments: str) -> str:
-        return self.kubectl("apply", "-f", "-", *arguments, stdin=dedent(manifest))
+        return self.kubectl("apply", "-f", "-", *arguments, stdin=document(manifest))
 
     def create(self, manifest: str, *arguments: str) -> str:
-        return self.kubectl("create", "-f", "-", *arguments, stdin=dedent(manifest))
+        return self.kubectl("create", "-f", "-", *arguments, stdin=document(manifest))
+
+    def refused_to(self, verb: str, manifest: str, *arguments: str) -> str:
+        """What kubectl complained about when it was to apply, create or replace the manifest."""
+        return self.refused(verb, "-f", "-", *arguments, stdin=document(manifest))
 
     def get(self, *arguments: str) -> Any:
         return json.loads(self.kubectl("get", *arguments, "-o", "json"))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from textwrap import dedent
 
-from tests.e2e.namespace import Namespace
+from tests.e2e.namespace import Namespace, document
 from tests.lab.cluster import until
 
 WEB = """
@@ -141,7 +140,7 @@ def test_the_first_day(ns: Namespace) -> None:
     assert "VERSION" not in json.dumps(ns.get("deployment", "web")["spec"])
 
     # And away with it.
-    deleted = ns.kubectl("delete", "-f", "-", stdin=dedent(WEB))
+    deleted = ns.kubectl("delete", "-f", "-", stdin=document(WEB))
     assert 'deployment.apps "web" deleted' in deleted
     until(lambda: not ns.get("pods", "-l", "app=web")["items"])
     assert ns.get("replicasets")["items"] == []
