@@ -112,9 +112,11 @@ else
     logged "building edgekube" "$pip_advice" "${pip[@]}" wheel "${index[@]}" --no-deps -w "$scratch/wheel" "$scratch/source"
     wheel=$(echo "$scratch"/wheel/edgekube-*.whl)
 fi
+upgrade=no
+[ ! -e "$venv/bin/edgekube" ] || upgrade=yes
 logged "pip install" "$pip_advice" "${pip[@]}" install "${index[@]}" "$wheel"
 # pip leaves an installed edgekube of the same version alone, but this one may be newer.
-logged "pip install" "$pip_advice" "${pip[@]}" install "${index[@]}" --no-deps --force-reinstall "$wheel"
+[ "$upgrade" = no ] || logged "pip install" "$pip_advice" "${pip[@]}" install "${index[@]}" --no-deps --force-reinstall "$wheel"
 
 install -m 755 "$source_dir/systemd/edgekube-supervise" "$prefix/bin/edgekube-supervise"
 mkdir -p "$(dirname "$link")"

@@ -18,18 +18,17 @@ from tests.lab.node import Node
 from tests.lab.shell import run
 
 _DISK_BYTES: Final = 4 * 1024**3
-_INIT: Final = Path(__file__).with_name("init.py")
 
-#: $1 disk, $2 mount point, $3 host name, $4 python, $5 init; then pairs of a directory and where it is shown.
+#: $1 root below the overlay, $2 disk, $3 mount point, $4 host name; then pairs of a directory and where it is shown.
 #: The data directory is a disk of its own: overlayfs, which containerd needs, cannot be stacked on an overlay.
 _BOOT: Final = """
 set -e
-disk=$1 mnt=$2 name=$3 python=$4 init=$5
-shift 5
+lower=$1 disk=$2 mnt=$3 name=$4
+shift 4
 mount --make-rprivate /
 mount -o loop "$disk" "$mnt"
 mkdir -p "$mnt/upper" "$mnt/work" "$mnt/data" "$mnt/root"
-mount -t overlay overlay -o "lowerdir=/,upperdir=$mnt/upper,workdir=$mnt/work" "$mnt/root"
+mount -t overlay overlay -o "lowerdir=$lower,upperdir=$mnt/upper,workdir=$mnt/work" "$mnt/root"
 root=$mnt/root
 for part in sys dev; do mount --rbind /$part "$root/$part"; done
 mount -t tmpfs tmpfs "$root/run"
@@ -41,7 +40,6 @@ while [ $# -gt 0 ]; do
     mount --bind "$1" "$root$2"
     shift 2
 done
-cp "$init" "$root/run/init.py"
 mount -t proc proc "$root/proc"
 cd "$root"
 mkdir -p run/host
@@ -49,16 +47,22 @@ pivot_root . run/host
 umount -l /run/host
 mount --make-rshared /
 hostname "$name"
-exec "$python" -S /run/init.py
+# A shell that waits reaps whatever is given to it; bare machines have nothing else.
+echo up
+while :; do sleep 1000 & wait; done
 """
 
 
 class Machine(Node):
-    """``shown``: directory of the host -> where the machine sees it (it may write there; give it copies)."""
+    """``shown``: directory of the host -> where the machine sees it (it may write there; give it copies).
+    ``root``: what lies below the overlay; another distribution's root file system makes a machine of that distribution."""
 
-    def __init__(self, lan: Lan, name: str, address: str, disk: Path, shown: Mapping[Path, str]) -> None:
+    def __init__(
+        self, lan: Lan, name: str, address: str, disk: Path, shown: Mapping[Path, str], *, root: Path = Path("/")
+    ) -> None:
         super().__init__(lan, name, address, disk)
         self._shown = shown
+        self._root = root
 
     def power_on(self) -> None:
         image, mount = self.disk / "disk.img", self.disk / "mnt"
@@ -68,8 +72,7 @@ class Machine(Node):
                 file.truncate(_DISK_BYTES)
             run(["mkfs.ext4", "-q", "-m", "0", "-E", "lazy_itable_init=1", str(image)])
         pairs = [text for source, target in self._shown.items() for text in (str(source), target)]
-        # A python that the machine has too: the one of a virtual environment may be anywhere.
-        boot = ["sh", "-c", _BOOT, "boot", str(image), str(mount), self.name, "/usr/bin/python3", str(_INIT), *pairs]
+        boot = ["sh", "-c", _BOOT, "boot", str(self._root), str(image), str(mount), self.name, *pairs]
         unshare = ["unshare", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child"]
         enter = ["nsenter", f"--net=/run/netns/{self.namespace}"]
         self._init = subprocess.Popen([*enter, *unshare, *boot], stdout=subprocess.PIPE, stderr=sys.stderr, text=True)
