@@ -109,6 +109,15 @@ def duplicate_fields(body: bytes, content_type: str, decoded: Object) -> list[st
     return _json_duplicates(body)
 
 
+def decode_with_duplicates(body: bytes, content_type: str) -> tuple[Object, list[str]]:
+    """decode_body and duplicate_fields in one; YAML is read once."""
+    if media_type(content_type) == YAML_TYPE:
+        value, duplicates = _load_yaml(body)
+        return _object_of_yaml(value), _first_few(duplicates)
+    decoded = decode_body(body, content_type)
+    return decoded, duplicate_fields(body, content_type, decoded)
+
+
 class _Pairs(list[tuple[str, Any]]):
     """The fields of one object, in the order of the text, repetitions included."""
 
@@ -224,10 +233,34 @@ def _loader_class() -> Any:
     return Loader
 
 
+#: Nesting that a body may have by its looks before it is measured. The C loader recurses and ends the process near 30,000.
+_YAML_UNMEASURED_DEPTH_MAX: Final = 5000
+
+
+def _check_depth_of_yaml(body: bytes) -> None:
+    """Each flow level needs a bracket, each block level half a column at least; only what could be deep is measured."""
+    brackets = body.count(b"[") + body.count(b"{")
+    if brackets <= _YAML_UNMEASURED_DEPTH_MAX:
+        columns = max(map(len, body.splitlines()), default=0)
+        if brackets + 2 * columns <= _YAML_UNMEASURED_DEPTH_MAX:
+            return
+    import yaml
+
+    depth = 0
+    for event in yaml.parse(body, Loader=_loader_class()):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > limits.BODY_DEPTH_MAX:
+                raise _yaml_error(f"exceeded max depth of {limits.BODY_DEPTH_MAX}")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+
+
 def _load_yaml(body: bytes) -> tuple[Any, list[str]]:
     import yaml
 
     try:
+        _check_depth_of_yaml(body)
         loader = _loader_class()(body)
         try:
             return loader.get_single_data(), loader.duplicates
@@ -264,7 +297,10 @@ def _expanded_count(value: Any, sizes: dict[int, int], depth: int) -> int:
 
 def decode_yaml(body: bytes) -> Object:
     """StatusError 400 with line and column when the text is no YAML mapping."""
-    value, _ = _load_yaml(body)
+    return _object_of_yaml(_load_yaml(body)[0])
+
+
+def _object_of_yaml(value: Any) -> Object:
     if type(value) is not dict:
         if value is None:
             raise bad_request("Object 'Kind' is missing in ''")
@@ -280,4 +316,8 @@ def decode_yaml(body: bytes) -> Object:
 
 
 def _yaml_duplicates(body: bytes) -> list[str]:
-    return list(dict.fromkeys(_load_yaml(body)[1]))[: limits.STRICT_MESSAGES_MAX]
+    return _first_few(_load_yaml(body)[1])
+
+
+def _first_few(messages: list[str]) -> list[str]:
+    return list(dict.fromkeys(messages))[: limits.STRICT_MESSAGES_MAX]

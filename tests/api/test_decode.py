@@ -61,6 +61,16 @@ def test_deep_nesting_is_refused() -> None:
     assert "depth" in refused(b"a: " + b"[" * 3000 + b"]" * 3000, "application/yaml")[1]
 
 
+@pytest.mark.parametrize("deep", [b"a: " + b"[" * 200_000, b'{"a":' * 200_000, b"- " * 200_000, b"? " * 200_000])
+def test_yaml_that_is_deep_enough_to_end_a_process_is_refused_in_no_time(deep: bytes) -> None:
+    assert "depth" in refused(deep, "application/yaml")[1]
+
+
+def test_long_lines_and_many_lists_are_not_deep() -> None:
+    lists = b"".join(b"- [a, {b: c}]\n" for _ in range(5000))
+    assert len(decode_body(b"a: " + b"x" * 100_000 + b"\nb:\n" + lists, "application/yaml")["b"]) == 5000
+
+
 def test_yaml_means_what_it_means_to_kubernetes() -> None:
     assert yaml(
         "a: 1\nb: yes\nc: 'yes'\nd: 2026-01-02T03:04:05Z\ne: 22:22\nf: 0777\ng: 1e3\nh: ~\ni: 1.5\nj: 0x10\n"
