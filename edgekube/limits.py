@@ -51,6 +51,8 @@ PODS_PER_NODE_MAX = 110
 #: Seconds between looks at containerd: with its event stream, and without.
 RELIST_SECONDS = 10.0
 RELIST_WITHOUT_EVENTS_SECONDS = 1.0
+#: Questions to containerd about single sandboxes and containers at a time, when a listing shows many new ones (a start).
+RUNTIME_LOOKS_AT_ONCE_MAX = 8
 #: Container logs: kubelet's containerLogMaxSize and containerLogMaxFiles, sized for an SD card.
 LOG_FILE_BYTES_MAX = 10 * 1024 * 1024
 LOG_FILES_MAX = 5
@@ -263,6 +265,10 @@ REQUESTS_WRITING_MAX = 200
 WATCHES_MAX = 10_000
 #: A body up to this size is compressed in the event loop (about 5 ms); larger ones go to a thread.
 GZIP_INLINE_BYTES_MAX = 512 * 1024
+#: A larger limit of a list means as much: more objects than any store of ours holds.
+LIST_LIMIT_MAX = 1 << 31
+#: YAML up to this size is read and written in the event loop (about 20 ms); more goes to a thread.
+YAML_INLINE_BYTES_MAX = 16 * 1024
 #: Shortest and longest life of a watch whose client names none (upstream: 30 to 60 minutes).
 WATCH_SECONDS_MIN = 1800
 WATCH_SECONDS_MAX = 3600
@@ -270,6 +276,10 @@ WATCH_SECONDS_MAX = 3600
 AGENT_CONNECT_SECONDS = 10
 
 # --- daemon ----------------------------------------------------------------------------------------------------------
+
+#: Pause after the start before what it left is given back, and between later looks: each costs a few microseconds.
+MEMORY_SETTLE_SECONDS = 5.0
+MEMORY_CHECK_SECONDS = 30.0
 
 #: How long running requests may take to end after SIGTERM; systemd's default kills after 90 s.
 DRAIN_SECONDS = 5.0

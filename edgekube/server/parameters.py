@@ -9,6 +9,8 @@ Next: server.resources.
 from __future__ import annotations
 
 import random
+import re
+from typing import Final
 
 from edgekube import limits
 from edgekube.api import errors
@@ -20,15 +22,21 @@ from edgekube.registry.local import delete_options_of
 from edgekube.registry.watch import WatchOptions
 from edgekube.server.routes import Route
 
+_DIGITS: Final = re.compile(r"[-+]?[0-9]+")
+#: Longer text is no int64 unless it begins with zeros, which nobody writes.
+_INT64_CHARACTERS_MAX: Final = 20
+
 
 def integer(route: Route, name: str) -> int | None:
+    """An int64, as strconv.ParseInt reads it; None without one."""
     text = route.parameter(name)
     if not text:
         return None
-    try:
-        return int(text)
-    except ValueError:
-        raise errors.bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
+    if _DIGITS.fullmatch(text) is None:
+        raise errors.bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax')
+    if len(text) > _INT64_CHARACTERS_MAX or not -(1 << 63) <= int(text) < 1 << 63:
+        raise errors.bad_request(f'strconv.ParseInt: parsing "{text}": value out of range')
+    return int(text)
 
 
 def boolean(route: Route, name: str) -> bool | None:
@@ -36,7 +44,8 @@ def boolean(route: Route, name: str) -> bool | None:
 
 
 def list_options(route: Route) -> ListOptions:
-    limit = integer(route, "limit") or 0
+    limit = min(integer(route, "limit") or 0, limits.LIST_LIMIT_MAX)
+    integer(route, "timeoutSeconds")  # a list takes no such time, but the text has to be a number
     if route.verb == "list" and "sendInitialEvents" in route.query:
         cause = Cause("FieldValueForbidden", "Forbidden: sendInitialEvents is forbidden for list", "sendInitialEvents")
         raise errors.invalid("meta.k8s.io", "ListOptions", "", [cause])

@@ -33,16 +33,15 @@ class _WithMetadata(msgspec.Struct):
 _metadata_of: Final = msgspec.json.Decoder(_WithMetadata).decode
 
 
-def dressed(body: bytes, form: Form, *, pretty: bool = False) -> bytes:
-    """JSON as YAML, or with line breaks, where the client asked for it."""
+def dressed(body: bytes, form: Form) -> bytes:
+    """JSON as YAML, or with line breaks."""
     if form.media_type == YAML:
         import yaml
 
-        text: str = yaml.safe_dump(orjson.loads(body), default_flow_style=False, sort_keys=False, allow_unicode=True)
+        dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+        text: str = yaml.dump(orjson.loads(body), Dumper=dumper, default_flow_style=False, sort_keys=False, allow_unicode=True)
         return text.encode()
-    if pretty:
-        return orjson.dumps(orjson.loads(body), option=orjson.OPT_INDENT_2) + b"\n"
-    return body
+    return orjson.dumps(orjson.loads(body), option=orjson.OPT_INDENT_2) + b"\n"
 
 
 def list_metadata(listed: RawList) -> Object:

@@ -8,10 +8,12 @@ Next: registry.get … registry.deletecollection; server.watching; server.review
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 import orjson
+import trio
 
 from edgekube import limits
 from edgekube.api import decode, errors, strict
@@ -22,18 +24,21 @@ from edgekube.api.verbs import DeleteOptions, UserInfo
 from edgekube.registry import checks, create, delete, deletecollection, get, identity, update
 from edgekube.registry import list as listing
 from edgekube.registry import patch as patching
-from edgekube.registry.context import Context
+from edgekube.registry.context import IGNORE, Context
 from edgekube.registry.local import create_subresource
 from edgekube.registry.state import Registry
 from edgekube.registry.strategies import strategy_of
 from edgekube.registry.subresources import scale
 from edgekube.server import parameters, rendering
 from edgekube.server.discovery import subresource_verbs
-from edgekube.server.negotiation import Form, negotiate
+from edgekube.server.negotiation import YAML, Form, negotiate
 from edgekube.server.respond import send
 from edgekube.server.routes import Route
 from edgekube.wire.protocol import BodyTooLarge, Request, Responder
 
+T = TypeVar("T")
+
+_YAML_THREADS: Final = trio.CapacityLimiter(1)
 #: Subresources whose get is the object itself.
 _WHOLE_OBJECT: Final = ("", "status", "ephemeralcontainers", "resize", "approval")
 _ORPHANED_PODS: Final = (
@@ -83,11 +88,13 @@ class Exchange:
         """The body's object; fields given twice are kept in the context."""
         content_type = self.request.headers.get("content-type", "")
         body = await self.body()
-        if decode.media_type(content_type) == PROTOBUF_TYPE:
+        media_type = decode.media_type(content_type)
+        if media_type == PROTOBUF_TYPE:
             return decode_protobuf(body)
-        obj = decode.decode_body(body, content_type)
-        if context.field_validation != "Ignore":
-            context.duplicates = decode.duplicate_fields(body, content_type, obj)
+        if context.field_validation == IGNORE:
+            obj = await _beside(media_type, decode.decode_body, body, content_type)
+        else:
+            obj, context.duplicates = await _beside(media_type, decode.decode_with_duplicates, body, content_type)
         return obj
 
     async def answer(self, raw: bytes, *, status: int = 200, kind: Kind | None = None) -> None:
@@ -95,16 +102,18 @@ class Exchange:
         form = self.form
         if not form.is_plain:
             raw = rendering.object_body(kind or self.kind, raw, form, self.include())
-        raw = rendering.dressed(raw, form, pretty=self.pretty)
         await self.send(raw, form, status)
 
     async def answer_status(self, status: Object, *, code: int = 200) -> None:
         """A Status or another small object; no Table is made of it."""
-        form = self.form
-        raw = rendering.dressed(orjson.dumps(status), form, pretty=self.pretty)
-        await self.send(raw, form, code)
+        await self.send(orjson.dumps(status), self.form, code)
 
     async def send(self, body: bytes, form: Form, status: int = 200) -> None:
+        """``body`` is JSON; it is sent as YAML, or with line breaks, where the client asked for it."""
+        if form.media_type == YAML and len(body) > limits.YAML_INLINE_BYTES_MAX:
+            body = await trio.to_thread.run_sync(rendering.dressed, body, form, limiter=_YAML_THREADS)
+        elif form.media_type == YAML or self.pretty:
+            body = rendering.dressed(body, form)
         await send(self.request, self.responder, status, body, content_type=form.content_type, warnings=self.warnings)
 
     @property
@@ -119,6 +128,13 @@ class Exchange:
                 "meta.k8s.io", "TableOptions", "", [errors.Cause("FieldValueNotSupported", why, "includeObject")]
             )
         return value
+
+
+async def _beside(media_type: str, parse: Callable[[bytes, str], T], body: bytes, content_type: str) -> T:
+    """Large YAML is read in a thread: it takes more than a second for each MB. One at a time, for it takes memory, too."""
+    if media_type != YAML or len(body) <= limits.YAML_INLINE_BYTES_MAX:
+        return parse(body, content_type)
+    return await trio.to_thread.run_sync(parse, body, content_type, limiter=_YAML_THREADS)
 
 
 async def serve(exchange: Exchange) -> None:
@@ -179,8 +195,7 @@ async def _list(exchange: Exchange) -> None:
         parameters.list_options(route),
         revision_match=route.parameter("resourceVersionMatch"),
     )
-    body = rendering.dressed(rendering.list_body(kind, listed, form, exchange.include()), form, pretty=exchange.pretty)
-    await exchange.send(body, form)
+    await exchange.send(rendering.list_body(kind, listed, form, exchange.include()), form)
 
 
 async def _create(exchange: Exchange) -> None:
@@ -279,5 +294,4 @@ async def _delete_collection(exchange: Exchange) -> None:
     context = Context(exchange.user, dry_run=options.dry_run)
     selection = parameters.list_options(route)
     deleted = await deletecollection.delete_collection(exchange.registry, kind, route.namespace, context, selection, options)
-    body = rendering.dressed(rendering.list_body(kind, deleted, form, exchange.include()), form, pretty=exchange.pretty)
-    await exchange.send(body, form)
+    await exchange.send(rendering.list_body(kind, deleted, form, exchange.include()), form)
