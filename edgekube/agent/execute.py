@@ -63,11 +63,12 @@ class Executor:
         await trio.to_thread.run_sync(folders)
         return await node.volumes.set_up(pod, paths, node.around(addresses))
 
-    async def run_sandbox(self, pod: Object, step: RunSandbox) -> None:
+    async def run_sandbox(self, pod: Object, step: RunSandbox) -> str:
+        """Returns the sandbox's id."""
         paths = self._node.paths(pod)
         paths.logs.mkdir(mode=0o755, parents=True, exist_ok=True)
         try:
-            await self._node.runtime.run_sandbox(self._sandbox_config(pod, paths, step.attempt))
+            return await self._node.runtime.run_sandbox(self._sandbox_config(pod, paths, step.attempt))
         except RuntimeFailure as failure:
             self._node.event(pod, "Warning", "FailedCreatePodSandBox", f"Failed to create pod sandbox: {failure.message}")
             raise
@@ -95,11 +96,12 @@ class Executor:
                 raise ConfigProblem(str(error)) from None
         return found
 
-    async def start_container(self, pod: Object, observed: PodObserved, step: StartContainer) -> None:
+    async def start_container(self, pod: Object, observed: PodObserved, step: StartContainer) -> str:
+        """Returns the container's id."""
         node, paths = self._node, self._node.paths(pod)
         container = container_named(pod, step.name)
         if container is None:
-            return
+            raise ConfigProblem(f"container {step.name} is not in the pod")
         path = field_path(pod, step.name)
 
         def tell(kind: str, reason: str, message: str) -> None:
@@ -148,6 +150,7 @@ class Executor:
         hook = (container.get("lifecycle") or {}).get("postStart")
         if hook:
             await self._post_start(pod, container, container_id, addresses, hook)
+        return container_id
 
     async def _post_start(
         self, pod: Object, container: Object, container_id: str, addresses: tuple[str, ...], hook: Object

@@ -1,9 +1,11 @@
 """Containerd as it is now, pod by pod: list, ask only about what changed, tell the pods concerned.
 
-Enters: the runtime's event stream (hints), the clock (safety net), workers that need to know now.
+Enters: the ends of containers from the runtime's event stream, the clock (safety net), workers that know what they did.
 Leaves: PodObserved per pod uid; a call to ``changed`` for each pod whose picture differs.
 Holds: one listing at a time; ``fresh`` returns only after a listing that began after the call, so a step sees its own effect.
-Bound: one ContainerStatus call per change of state, not per listing.
+What a step made is asked for by its id, without a listing: with twenty pods starting at once, listings of the world would be
+most of the work. A listing that began before such a look does not undo it.
+Bound: one status call per change of state, not per listing; limits.RUNTIME_LOOKS_AT_ONCE_MAX of them at a time.
 Next: agent.worker.
 """
 
@@ -11,21 +13,21 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import trio
 
 from edgekube.agent.names import POD_UID
 from edgekube.agent.state import NOTHING, ObservedContainer, PodObserved
-from edgekube.containerd.model import Container, ContainerStatus, RuntimeFailure, Sandbox, SandboxStatus
+from edgekube.containerd.model import Container, RuntimeFailure, Sandbox, SandboxStatus
 from edgekube.containerd.protocol import Runtime
-from edgekube.limits import RELIST_SECONDS, RELIST_WITHOUT_EVENTS_SECONDS
+from edgekube.limits import RELIST_SECONDS, RELIST_WITHOUT_EVENTS_SECONDS, RUNTIME_LOOKS_AT_ONCE_MAX
 
 log = logging.getLogger("edgekube.agent")
 
-#: containerd tells the world of an exit before its own CRI part has taken note, so a listing on the event's heels may still show
+#: containerd tells the world of an exit before its own CRI part has taken note, so a look on the event's heels may still show
 #: the old state: look again, soon at first.
-_ECHO_SECONDS = (0.02, 0.08, 0.3, 1.0)
+_ECHO_SECONDS = (0.0, 0.02, 0.08, 0.3, 1.0)
 
 
 class Observer:
@@ -34,13 +36,15 @@ class Observer:
         self._changed = changed
         self._pods: dict[str, PodObserved] = {}
         self._sandboxes: dict[str, SandboxStatus] = {}
-        self._containers: dict[str, ContainerStatus] = {}
+        self._containers: dict[str, ObservedContainer] = {}
+        #: Looked at by id: the number of the listing that was under way, which knows less.
+        self._looked: dict[str, int] = {}
+        self._looks = trio.CapacityLimiter(RUNTIME_LOOKS_AT_ONCE_MAX)
         self._wake = trio.Event()
         self._done = trio.Event()  # replaced after each listing that succeeded
         self._began = 0  # listings begun; and the number of the last one that succeeded
         self._succeeded = 0
         self._streaming = False
-        self._echoes: list[float] = []
         #: True once containerd has answered; False while it is away.
         self.healthy = False
 
@@ -54,7 +58,6 @@ class Observer:
 
     def hint(self) -> None:
         """Something happened: look soon."""
-        self._echoes = list(_ECHO_SECONDS)
         self._wake.set()
 
     async def fresh(self, uid: str) -> PodObserved:
@@ -65,17 +68,32 @@ class Observer:
             await self._done.wait()
         return self.of(uid)
 
+    async def look_at_sandbox(self, sandbox_id: str) -> None:
+        """As it is now: of() shows it when this returns. Raises RuntimeFailure."""
+        status = await self._runtime.sandbox_status(sandbox_id)
+        self._looked[sandbox_id] = self._began
+        self._sandboxes[sandbox_id] = status
+        self._publish({status.sandbox.uid})
+
+    async def look_at_container(self, sandbox_id: str, container_id: str) -> None:
+        """As it is now: of() shows it when this returns. Raises RuntimeFailure."""
+        status = await self._runtime.container_status(container_id)
+        self._looked[container_id] = self._began
+        self._containers[container_id] = ObservedContainer(sandbox_id, status)
+        self._publish({status.labels.get(POD_UID, "")})
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Listings until cancelled; started once the first has succeeded."""
         started = False
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._follow_events)
+            nursery.start_soon(self._follow_events, nursery)
             while True:
                 self._wake = trio.Event()
                 self._began += 1
                 number = self._began
+                began_at = trio.current_time()
                 try:
-                    await self._list()
+                    await self._list(number)
                 except RuntimeFailure as failure:
                     if self.healthy or not started:
                         log.warning("containerd does not answer code=%s error=%s", failure.code, failure.message)
@@ -89,7 +107,9 @@ class Observer:
                 if not started:
                     started = True
                     task_status.started()
-                with trio.move_on_after(self._echoes.pop(0) if self._echoes else self._pause_seconds()):
+                # No more than half of the time: what happens meanwhile is seen by one listing.
+                await trio.sleep(trio.current_time() - began_at)
+                with trio.move_on_after(self._pause_seconds()):
                     await self._wake.wait()
 
     def _pause_seconds(self) -> float:
@@ -97,69 +117,115 @@ class Observer:
             return math.inf if self._streaming else RELIST_SECONDS
         return RELIST_SECONDS if self._streaming else RELIST_WITHOUT_EVENTS_SECONDS
 
-    async def _follow_events(self) -> None:
+    async def _follow_events(self, nursery: trio.Nursery) -> None:
         while True:
             try:
                 async with self._runtime.events() as events:
                     self._streaming = True
                     self._wake.set()
-                    async for _ in events:
-                        self.hint()
+                    async for event in events:
+                        # Starts are the steps' own doing, and they look for themselves.
+                        if event.topic == "/tasks/exit":
+                            nursery.start_soon(self._ended, event.container_id)
             except RuntimeFailure as failure:
                 log.debug("containerd events ended code=%s error=%s", failure.code, failure.message)
             self._streaming = False
             self._wake.set()
             await trio.sleep(1.0)
 
-    async def _list(self) -> None:
+    async def _ended(self, subject_id: str) -> None:
+        """Containerd says that it ended: look until its CRI says so too. The main process of a sandbox has the sandbox's id."""
+        for pause_seconds in _ECHO_SECONDS:
+            await trio.sleep(pause_seconds)
+            container = self._containers.get(subject_id)
+            sandbox = self._sandboxes.get(subject_id)
+            try:
+                if container is not None:
+                    if container.status.state == "EXITED":
+                        return
+                    await self.look_at_container(container.sandbox_id, subject_id)
+                elif sandbox is not None:
+                    if sandbox.sandbox.state == "NOTREADY":
+                        return
+                    await self.look_at_sandbox(subject_id)
+                else:
+                    self.hint()  # not seen yet, or removed by now
+            except RuntimeFailure:
+                self.hint()
+
+    async def _list(self, number: int) -> None:
         # Containers first: the sandbox of each that is listed is then listed too.
         containers = await self._runtime.list_containers()
         sandboxes = await self._runtime.list_sandboxes()
-        await self._look_at_sandboxes(sandboxes)
-        await self._look_at_containers(containers)
-        self._publish(sandboxes, containers)
+        self._forget({row.id for row in sandboxes} | {row.id for row in containers}, number)
+        failures: list[RuntimeFailure] = []
+        async with trio.open_nursery() as nursery:
+            for sandbox_id in self._changed_sandboxes(sandboxes, number):
+                nursery.start_soon(self._learn_sandbox, sandbox_id, failures)
+            for sandbox_id, container_id in self._changed_containers(containers, number):
+                nursery.start_soon(self._learn_container, sandbox_id, container_id, failures)
+        if failures:
+            raise failures[0]
+        self._looked = {known_id: at for known_id, at in self._looked.items() if at >= number}
+        self._publish(None)
 
-    async def _look_at_sandboxes(self, rows: list[Sandbox]) -> None:
-        known = {row.id: self._sandboxes[row.id] for row in rows if row.id in self._sandboxes}
+    def _forget(self, listed: set[str], number: int) -> None:
+        """What the listing has not, unless it was looked at since."""
+        stay = listed | {known_id for known_id, at in self._looked.items() if at >= number}
+        self._sandboxes = {known_id: status for known_id, status in self._sandboxes.items() if known_id in stay}
+        self._containers = {known_id: item for known_id, item in self._containers.items() if known_id in stay}
+
+    def _changed_sandboxes(self, rows: list[Sandbox], number: int) -> Iterator[str]:
         for row in rows:
-            status = known.get(row.id)
-            if status is None or status.sandbox.state != row.state:
-                try:
-                    known[row.id] = await self._runtime.sandbox_status(row.id)
-                except RuntimeFailure as failure:
-                    if failure.code != "NOT_FOUND":
-                        raise
-                    known.pop(row.id, None)
-        self._sandboxes = known
+            known = self._sandboxes.get(row.id)
+            if self._looked.get(row.id, 0) < number and (known is None or known.sandbox.state != row.state):
+                yield row.id
 
-    async def _look_at_containers(self, rows: list[Container]) -> None:
-        known = {row.id: self._containers[row.id] for row in rows if row.id in self._containers}
+    def _changed_containers(self, rows: list[Container], number: int) -> Iterator[tuple[str, str]]:
         for row in rows:
-            status = known.get(row.id)
-            if status is None or status.state != row.state:
-                try:
-                    known[row.id] = await self._runtime.container_status(row.id)
-                except RuntimeFailure as failure:
-                    if failure.code != "NOT_FOUND":
-                        raise
-                    known.pop(row.id, None)
-        self._containers = known
+            known = self._containers.get(row.id)
+            if self._looked.get(row.id, 0) < number and (known is None or known.status.state != row.state):
+                yield row.sandbox_id, row.id
 
-    def _publish(self, sandboxes: list[Sandbox], containers: list[Container]) -> None:
+    async def _learn_sandbox(self, sandbox_id: str, failures: list[RuntimeFailure]) -> None:
+        async with self._looks:
+            try:
+                self._sandboxes[sandbox_id] = await self._runtime.sandbox_status(sandbox_id)
+            except RuntimeFailure as failure:
+                self._sandboxes.pop(sandbox_id, None)
+                if failure.code != "NOT_FOUND":  # it went between the listing and the question
+                    failures.append(failure)
+
+    async def _learn_container(self, sandbox_id: str, container_id: str, failures: list[RuntimeFailure]) -> None:
+        async with self._looks:
+            try:
+                status = await self._runtime.container_status(container_id)
+                self._containers[container_id] = ObservedContainer(sandbox_id, status)
+            except RuntimeFailure as failure:
+                self._containers.pop(container_id, None)
+                if failure.code != "NOT_FOUND":
+                    failures.append(failure)
+
+    def _publish(self, only: set[str] | None) -> None:
+        """Tell the pods that differ; of ``only`` these, when it is known that no others can."""
         by_uid: dict[str, tuple[list[SandboxStatus], list[ObservedContainer]]] = {}
-        for row in sandboxes:
-            if row.id in self._sandboxes:
-                by_uid.setdefault(row.uid, ([], []))[0].append(self._sandboxes[row.id])
-        for container in containers:
-            uid = container.labels.get(POD_UID)
-            if uid and container.id in self._containers:
-                observed = ObservedContainer(container.sandbox_id, self._containers[container.id])
-                by_uid.setdefault(uid, ([], []))[1].append(observed)
-        before, self._pods = self._pods, {}
-        for uid, (pod_sandboxes, pod_containers) in by_uid.items():
-            pod_sandboxes.sort(key=lambda status: status.sandbox.created_at_ns, reverse=True)
-            pod_containers.sort(key=lambda item: (item.status.created_at_ns, item.status.attempt), reverse=True)
-            self._pods[uid] = PodObserved(tuple(pod_sandboxes), tuple(pod_containers))
-        for uid in before.keys() | self._pods.keys():
-            if before.get(uid) != self._pods.get(uid):
+        for status in self._sandboxes.values():
+            uid = status.sandbox.uid
+            if only is None or uid in only:
+                by_uid.setdefault(uid, ([], []))[0].append(status)
+        for item in self._containers.values():
+            uid = item.status.labels.get(POD_UID, "")
+            if uid and (only is None or uid in only):
+                by_uid.setdefault(uid, ([], []))[1].append(item)
+        now: dict[str, PodObserved] = {}
+        for uid, (sandboxes, containers) in by_uid.items():
+            sandboxes.sort(key=lambda status: status.sandbox.created_at_ns, reverse=True)
+            containers.sort(key=lambda item: (item.status.created_at_ns, item.status.attempt), reverse=True)
+            now[uid] = PodObserved(tuple(sandboxes), tuple(containers))
+        for uid in (self._pods.keys() if only is None else only) | now.keys():
+            if self._pods.get(uid) != now.get(uid):
+                if uid in now:
+                    self._pods[uid] = now[uid]
+                else:
+                    del self._pods[uid]
                 self._changed(uid)

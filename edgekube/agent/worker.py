@@ -9,8 +9,10 @@ Next: agent.plan, agent.execute, agent.status_writer.
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
+from collections.abc import Awaitable, Callable
 
 import orjson
 import trio
@@ -280,11 +282,13 @@ class PodWorker:
         nursery.start_soon(self._run_step, pod, observed, step, scope)
 
     async def _run_step(self, pod: Object, observed: PodObserved, step: Step, scope: trio.CancelScope) -> None:
-        failed = False
+        failed = seen = False
         try:
             with scope:
-                await self._do(pod, observed, step)
+                see = await self._do(pod, observed, step)
                 self._succeeded(step)
+                await see()
+                seen = True
         except PodProblem as problem:
             self._problem(pod, step, problem)
         except RuntimeFailure as failure:
@@ -296,7 +300,8 @@ class PodWorker:
         except OSError as error:
             failed = True
             self._failed(pod, step, "OSError", str(error))
-        await self._node.observer.fresh(self.uid)
+        if not seen:
+            await self._node.observer.fresh(self.uid)
         if failed:
             await trio.sleep(FAILURE_PAUSE_SECONDS)
         del self._busy[step.key]
@@ -304,22 +309,25 @@ class PodWorker:
             self.memory.starting.discard(step.name)
         self.poke()
 
-    async def _do(self, pod: Object, observed: PodObserved, step: Step) -> None:
-        do = self._executor
+    async def _do(self, pod: Object, observed: PodObserved, step: Step) -> Callable[[], Awaitable[object]]:
+        """Returns how to see its effect in containerd: by what it made or ended, by a listing, or not at all."""
+        do, observer = self._executor, self._node.observer
         match step:
             case Prepare():
                 self._refresh_at = math.inf
                 again = await do.prepare(pod, pod_ips(pod, observed, self._node.host_ips))
                 if again is not None:
                     self._refresh_at = min(self._refresh_at, again)
+                return trio.lowlevel.checkpoint
             case RunSandbox():
-                await do.run_sandbox(pod, step)
+                return functools.partial(observer.look_at_sandbox, await do.run_sandbox(pod, step))
             case StopSandbox():
                 await do.stop_sandbox(step.sandbox_id)
             case RemoveSandbox():
                 await do.remove_sandbox(pod, step.sandbox_id, changed=True)
             case StartContainer():
-                await do.start_container(pod, observed, step)
+                container_id = await do.start_container(pod, observed, step)
+                return functools.partial(observer.look_at_container, step.sandbox_id, container_id)
             case KillContainer():
                 await do.kill_container(pod, observed, step)
             case RemoveContainer():
@@ -328,6 +336,8 @@ class PodWorker:
                 await do.release(pod)
             case Finish():
                 await self._finish(observed)
+                return trio.lowlevel.checkpoint
+        return functools.partial(observer.fresh, self.uid)
 
     async def _finish(self, observed: PodObserved) -> None:
         """Status first, so that watchers see how it ended; the object last, so that its name is free only when all is gone."""
