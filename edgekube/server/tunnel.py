@@ -22,6 +22,7 @@ from edgekube.api.kinds import POD
 from edgekube.api.objects import Object, name_of
 from edgekube.registry.state import Registry
 from edgekube.server.agents import AgentConnections
+from edgekube.server.logoptions import log_parameters
 from edgekube.server.routes import Route
 from edgekube.wire.client import ClientResponse, ProtocolError
 from edgekube.wire.protocol import BodyTooLarge, Disconnected, Request, Responder
@@ -32,9 +33,6 @@ log = logging.getLogger("edgekube.server")
 T = TypeVar("T")
 
 TUNNELS: Final = ("log", "exec", "attach", "portforward")
-_LOG_PARAMETERS: Final = (
-    "follow", "limitBytes", "previous", "sinceSeconds", "sinceTime", "stream", "tailLines", "timestamps",
-)  # fmt: skip
 #: The client's stream parameters, as an agent names them.
 _STREAMS: Final = (("stdin", "input"), ("stdout", "output"), ("stderr", "error"), ("tty", "tty"))
 #: What of the client's request head belongs to the connection or to this server.
@@ -52,12 +50,17 @@ class Tunnel:
         self._agents = agents
 
     async def serve(self, request: Request, responder: Responder, route: Route) -> None:
+        if route.subresource == "log":
+            log_parameters(route)
         pod = await self._registry.find(POD, route.namespace, route.name)
         if pod is None:
             raise errors.not_found("", "pods", route.name)
         target = _target(route, pod)
         node_name = (pod.get("spec") or {}).get("nodeName")
         if not node_name:
+            if route.subresource == "log":  # nothing ran, so nothing was written
+                await responder.send(204, {"cache-control": "no-cache, private"})
+                return
             raise errors.bad_request(f"pod {route.name} does not have a host assigned")
         if route.subresource == "log":
             await self._stream(request, responder, str(node_name), target)
@@ -131,7 +134,7 @@ def _target(route: Route, pod: Object) -> str:
         return f"/portForward/{place}" + (f"?{urlencode(ports)}" if ports else "")
     container = quote(container_of(pod, route.parameter("container")), safe="")
     if route.subresource == "log":
-        chosen = [(key, route.parameter(key)) for key in _LOG_PARAMETERS if route.parameter(key)]
+        chosen = log_parameters(route)
         return f"/containerLogs/{place}/{container}" + (f"?{urlencode(chosen)}" if chosen else "")
     query = [("command", part) for part in route.query.get("command", [])] if route.subresource == "exec" else []
     query += [(theirs, "1") for ours, theirs in _STREAMS if route.flag(ours)]

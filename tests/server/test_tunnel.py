@@ -82,11 +82,60 @@ async def test_logs(tmp_path: Path) -> None:
         answered = await api.ask("GET", f"{PODS}/p/log?tailLines=5&timestamps=true&container=main")
         assert (answered.status, answered.text) == (200, "first\n")
         method, target, headers = agent.asked[0]
-        assert (method, target) == ("GET", "/containerLogs/default/p/main?tailLines=5&timestamps=true")
+        assert (method, target) == ("GET", "/containerLogs/default/p/main?timestamps=true&tailLines=5")
         assert "authorization" not in headers
         refused = await api.ask("GET", f"{PODS}/p/log?previous=true")
         assert (refused.status, refused.json["reason"]) == (400, "BadRequest")
         assert refused.json["message"] == 'previous terminated container "main" in pod "p" not found'
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "field"),
+    [
+        ("tailLines=-1", 422, "tailLines"),
+        ("limitBytes=0", 422, "limitBytes"),
+        ("sinceSeconds=0", 422, "sinceSeconds"),
+        ("sinceSeconds=5&sinceTime=2026-01-02T03:04:05Z", 422, "sinceSeconds"),
+        ("stream=Both", 422, "stream"),
+        ("stream=Stdout&tailLines=5", 422, "tailLines"),
+        ("tailLines=x", 400, ""),
+        ("sinceTime=yesterday", 400, ""),
+        ("container=nobody", 400, ""),
+    ],
+)
+async def test_logs_that_cannot_be_asked_for(tmp_path: Path, query: str, status: int, field: str) -> None:
+    async with with_agent(tmp_path) as (api, agent):
+        refused = await api.ask("GET", f"{PODS}/p/log?{query}")
+        assert refused.status == status, refused.text
+        if field:
+            assert [cause["field"] for cause in refused.json["details"]["causes"]] == [field]
+            assert refused.json["details"]["kind"] == "PodLogOptions"
+        assert agent.asked == []
+
+
+async def test_several_containers_must_be_told_apart(tmp_path: Path) -> None:
+    async with with_agent(tmp_path) as (api, _):
+        two = [{"name": "one", "image": "demo:1"}, {"name": "two", "image": "demo:1"}]
+        init = [{"name": "first", "image": "demo:1"}]
+        await api.verbs.create(POD, "default", pod("q", nodeName="pi", containers=two, initContainers=init))
+        refused = await api.ask("GET", f"{PODS}/q/log")
+        assert (refused.status, refused.json["message"]) == (
+            400,
+            "a container name must be specified for pod q, choose one of: [one two] or one of the init containers: [first]",
+        )
+        for name in ("one", "two", "first"):
+            assert (await api.ask("GET", f"{PODS}/q/log?container={name}")).status == 200
+        missing = await api.ask("POST", f"{PODS}/q/exec?command=ls&container=nobody", connection="Upgrade", upgrade="SPDY/3.1")
+        assert (missing.status, missing.json["message"]) == (400, "container nobody is not valid for pod q")
+
+
+async def test_a_pod_without_a_node_has_written_nothing(tmp_path: Path) -> None:
+    async with with_agent(tmp_path) as (api, _):
+        await api.verbs.create(POD, "default", pod("waiting"))
+        answered = await api.ask("GET", f"{PODS}/waiting/log")
+        assert (answered.status, answered.body) == (204, b"")
+        refused = await api.ask("POST", f"{PODS}/waiting/exec?command=ls", connection="Upgrade", upgrade="SPDY/3.1")
+        assert (refused.status, refused.json["message"]) == (400, "pod waiting does not have a host assigned")
 
 
 async def test_a_reader_who_leaves_ends_the_agents_side(tmp_path: Path) -> None:
@@ -135,7 +184,6 @@ async def test_what_the_agent_refuses_is_passed_on(tmp_path: Path) -> None:
     ("path", "status"),
     [
         ("none/log", 404),
-        ("waiting/log", 400),
         ("lost/log", 503),
         ("p/log?container=other", 400),
         ("p/exec?command=ls", 400),
