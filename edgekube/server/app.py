@@ -31,7 +31,7 @@ from edgekube.server.agents import AgentConnections
 from edgekube.server.authenticator import Authenticator
 from edgekube.server.discovery import AGGREGATED_TYPE, Discovery
 from edgekube.server.health import ENDPOINTS, Check, Health
-from edgekube.server.openapi import OpenApi
+from edgekube.server.openapi import VERSION_2_PROTOBUF, OpenApi
 from edgekube.server.proxy import PROXY, Proxy
 from edgekube.server.resources import Exchange, serve
 from edgekube.server.reviews import Reviews, RuleSource
@@ -197,7 +197,16 @@ class Application:
             await respond.send_text(request, responder, 200, self._metrics())
             return
         elif path in ("/", ""):
-            paths = ["/healthz", "/livez", "/metrics", "/openapi/v3", "/readyz", "/version", *self._discovery.paths()]
+            paths = [
+                "/healthz",
+                "/livez",
+                "/metrics",
+                "/openapi/v2",
+                "/openapi/v3",
+                "/readyz",
+                "/version",
+                *self._discovery.paths(),
+            ]
             await respond.send(request, responder, 200, orjson.dumps({"paths": sorted(paths)}))
             return
         await self._unknown(request, responder, path)
@@ -228,7 +237,13 @@ class Application:
         return True
 
     async def _describe(self, request: Request, responder: Responder, path: str) -> bool:
-        """/openapi/v3 and below. /openapi/v2 is not served."""
+        """/openapi/v2, /openapi/v3 and below."""
+        if path == "/openapi/v2":
+            protobuf = VERSION_2_PROTOBUF in request.headers.get("accept", "")
+            content_type = VERSION_2_PROTOBUF if protobuf else negotiation.JSON
+            document = self._openapi.version_2(protobuf=protobuf)
+            await respond.send(request, responder, 200, document, content_type=content_type, headers={"vary": "Accept"})
+            return True
         _, _, below = path.strip("/").partition("openapi/v3")
         if not path.startswith("/openapi/v3"):
             return False

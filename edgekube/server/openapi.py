@@ -1,4 +1,4 @@
-"""OpenAPI v3, as much of it as kubectl needs to trust the server's own validation of fields.
+"""OpenAPI, as much of it as kubectl needs to trust the server's own validation of fields.
 
 Enters: the table of kinds.
 Leaves: the index of group versions, and one document for each: paths, operations and their parameters.
@@ -37,9 +37,21 @@ _PATCH_TYPES: Final = (
 )
 
 
+#: The protobuf form in which kubectl asks for version 2: gnostic's Document, swagger = 1, info = 2 {title = 1, version = 2}.
+VERSION_2_PROTOBUF: Final = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+
+
 class OpenApi:
     def __init__(self, kinds: KindTable) -> None:
         self._kinds = kinds
+
+    def version_2(self, *, protobuf: bool) -> bytes:
+        """/openapi/v2 without paths: enough for kubectl to find that it has nothing to check by itself. Without any document it
+        answers every kind that it does not know with "the server could not find the requested resource"."""
+        if not protobuf:
+            return orjson.dumps({"swagger": "2.0", "info": {"title": "Kubernetes", "version": GIT_VERSION}, "paths": {}})
+        info = _text_field(1, "Kubernetes") + _text_field(2, GIT_VERSION)
+        return _text_field(1, "2.0") + bytes((2 << 3 | 2, len(info))) + info
 
     def index(self) -> bytes:
         """/openapi/v3: where each group version's document is. The hash changes with its content."""
@@ -60,6 +72,12 @@ class OpenApi:
                 paths |= dict(_paths(kind))
         info = {"title": "Kubernetes", "version": GIT_VERSION}
         return orjson.dumps({"openapi": "3.0.0", "info": info, "paths": paths, "components": {"schemas": {}}})
+
+
+def _text_field(number: int, text: str) -> bytes:
+    """A protobuf field of fewer than 128 bytes."""
+    encoded = text.encode()
+    return bytes((number << 3 | 2, len(encoded))) + encoded
 
 
 def _key(kind: Kind) -> str:

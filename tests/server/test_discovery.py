@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edgekube.api.kinds import BUILT_IN
+from edgekube.version import GIT_VERSION
 from tests.server.running import Api
 
 AGGREGATED = (
@@ -45,7 +46,18 @@ async def test_openapi_says_that_the_server_validates_fields(api: Api) -> None:
     patch = document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"]
     assert "fieldValidation" in [parameter["name"] for parameter in patch["parameters"]]
     assert patch["x-kubernetes-group-version-kind"] == {"group": "apps", "version": "v1", "kind": "Deployment"}
-    assert (await api.ask("GET", "/openapi/v2")).status == 404
+
+
+async def test_openapi_version_2_says_that_there_is_nothing_to_check(api: Api) -> None:
+    """kubectl asks for protobuf and for JSON; with either it then says "no matches for kind" for a kind that nobody has."""
+    document = (await api.ask("GET", "/openapi/v2")).json
+    assert document["swagger"] == "2.0" and document["paths"] == {}
+    kind = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+    answered = await api.ask("GET", "/openapi/v2", accept=kind)
+    assert answered.headers["content-type"] == kind
+    version = GIT_VERSION.encode()
+    info = b"\x0a\x0aKubernetes\x12" + bytes([len(version)]) + version
+    assert answered.body == b"\x0a\x032.0\x12" + bytes([len(info)]) + info
 
 
 async def test_health(api: Api) -> None:
