@@ -41,6 +41,7 @@ from edgekube.store.protocol import (
 from edgekube.store.reads import Reader
 from edgekube.store.ring import Entry, Ring
 from edgekube.store.snapshots import write_snapshot
+from edgekube.store.values import trimmed
 from edgekube.store.volatile import VolatileRows
 from edgekube.store.watchers import Watcher, Watchers
 from edgekube.store.writer import Writer
@@ -224,7 +225,7 @@ class SqliteStore:
             for record in self._volatile.giving_way():
                 self._expire(record)
         revision = self._next_revision
-        value = encode(revision)
+        value = trimmed(encode(revision))
         if value[:1] != b"{":
             raise ValueError("a stored document must be a JSON object")
         self._next_revision = revision + 1

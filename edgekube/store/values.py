@@ -1,7 +1,7 @@
-"""Documents as they lie on disk.
+"""Documents as they lie on disk and as they are kept in memory.
 
 Enters: JSON objects as bytes.
-Leaves: the same bytes, zlib level 1 where they would take more than two pages.
+Leaves: the same bytes; for the disk zlib level 1 where they would take more than two pages, for memory no larger than they are.
 Holds: unpack(pack(value)) == value; the first byte tells the two forms apart ("{" opens JSON, 0x78 a zlib stream).
 Next: store.writer packs, store.reads unpacks.
 """
@@ -22,6 +22,12 @@ def pack(value: bytes) -> bytes:
     if value[:1] != b"{":
         raise ValueError("a stored document must be a JSON object without leading blanks")
     return value if len(value) < COMPRESS_BYTES_MIN else zlib.compress(value, 1)
+
+
+def trimmed(value: bytes) -> bytes:
+    """The same bytes in a block of their own size. What orjson.dumps returns lies in the buffer that it wrote into: 4 KB for 300
+    bytes, 64 KB for 5,000 (orjson 3.13). That is nothing while it is sent, and most of the process once thousands are kept."""
+    return b"".join((value, b""))
 
 
 def unpack(stored: bytes) -> bytes:

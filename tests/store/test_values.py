@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import zlib
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgekube.store.values import COMPRESS_BYTES_MIN, pack, unpack
+from edgekube.store.values import COMPRESS_BYTES_MIN, pack, trimmed, unpack
 
 
 @settings(max_examples=60, deadline=None)
@@ -34,3 +36,15 @@ def test_damage_is_noticed() -> None:
     stored[len(stored) // 2] ^= 0xFF
     with pytest.raises(zlib.error):
         unpack(bytes(stored))
+
+
+def test_what_is_kept_takes_no_more_than_its_own_size() -> None:
+    documents = [{"text": "x" * size} for size in (10, 300, 1500, 5000)]
+    tracemalloc.start()
+    try:
+        kept = [trimmed(orjson.dumps(document)) for document in documents]
+        held_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert [orjson.loads(value) for value in kept] == documents
+    assert held_bytes < sum(map(len, kept)) + 1000
