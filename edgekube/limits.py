@@ -51,6 +51,10 @@ PODS_PER_NODE_MAX = 110
 #: Seconds between looks at containerd: with its event stream, and without.
 RELIST_SECONDS = 10.0
 RELIST_WITHOUT_EVENTS_SECONDS = 1.0
+#: How late the API may hear of the steps of a pod's start; two writes less for a pod that starts faster, also on the SD card.
+POD_STATUS_DELAY_SECONDS = 0.5
+#: An image that was there so long ago is taken to be there: twenty pods of one image that start at once ask once.
+IMAGE_REMEMBERED_SECONDS = 2.0
 #: Questions to containerd about single sandboxes and containers at a time, when a listing shows many new ones (a start).
 RUNTIME_LOOKS_AT_ONCE_MAX = 8
 #: Container logs: kubelet's containerLogMaxSize and containerLogMaxFiles, sized for an SD card.
@@ -274,6 +278,8 @@ WATCH_SECONDS_MIN = 1800
 WATCH_SECONDS_MAX = 3600
 #: Connecting to a node's agent for logs, exec and the like.
 AGENT_CONNECT_SECONDS = 10
+#: A page whose links the proxy rewrites is held whole (about 20 ms); larger ones pass as they are.
+PROXY_PAGE_BYTES_MAX = 1024 * 1024
 
 # --- daemon ----------------------------------------------------------------------------------------------------------
 

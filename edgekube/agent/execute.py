@@ -19,8 +19,8 @@ from edgekube.agent.env import make_environment
 from edgekube.agent.hosts import hosts_file
 from edgekube.agent.lifecycle import HookFailed, run_hook
 from edgekube.agent.names import PodPaths
-from edgekube.agent.podspec import container_named, field_path, spec_of
-from edgekube.agent.problems import ConfigProblem, CreateProblem, HookProblem, RunProblem
+from edgekube.agent.podspec import container_named, containers_of, field_path, init_containers_of, spec_of
+from edgekube.agent.problems import ConfigProblem, CreateProblem, HookProblem, RunProblem, VolumeProblem
 from edgekube.agent.references import Key, references_of
 from edgekube.agent.resources import pod_resources, qos_class
 from edgekube.agent.sandbox import hostname_of, sandbox_config
@@ -61,7 +61,26 @@ class Executor:
                 log.warning("pod cgroup cannot be set pod=%s/%s error=%s", namespace_of(pod), name_of(pod), error)
 
         await trio.to_thread.run_sync(folders)
-        return await node.volumes.set_up(pod, paths, node.around(addresses))
+        again: float | None = None
+        trouble: Exception | None = None
+        async with trio.open_nursery() as nursery:
+            # While the sandbox is made: by then the answers are there.
+            for reference in {container.get("image") for container in (*init_containers_of(pod), *containers_of(pod))}:
+                if reference:
+                    nursery.start_soon(self._look_for_image, reference)
+            try:
+                again = await node.volumes.set_up(pod, paths, node.around(addresses))
+            except (VolumeProblem, OSError, StatusError) as error:
+                trouble = error
+        if trouble is not None:
+            raise trouble
+        return again
+
+    async def _look_for_image(self, reference: str) -> None:
+        try:
+            await self._node.images.glance(reference)
+        except RuntimeFailure:
+            pass  # the container's start will ask again, and say so
 
     async def run_sandbox(self, pod: Object, step: RunSandbox) -> str:
         """Returns the sandbox's id."""
@@ -138,6 +157,7 @@ class Executor:
             try:
                 container_id = await node.runtime.create_container(step.sandbox_id, config, sandbox)
             except RuntimeFailure as failure:
+                node.images.look_again()
                 tell("Warning", "Failed", f"Error: {failure.message}")
                 raise CreateProblem(failure.message) from None
             tell("Normal", "Created", f"Created container: {step.name}")

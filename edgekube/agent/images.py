@@ -24,6 +24,7 @@ from edgekube.agent.restart import Backoff
 from edgekube.api.objects import Object
 from edgekube.containerd.model import Image, RegistryAuth, RuntimeFailure
 from edgekube.containerd.protocol import Runtime
+from edgekube.limits import IMAGE_REMEMBERED_SECONDS
 
 log = logging.getLogger("edgekube.agent")
 
@@ -95,11 +96,36 @@ class Images:
         self._one_pull = trio.Lock()
         self._backoff = Backoff()
         self._failures: dict[str, tuple[float, str]] = {}
+        #: Reference -> the image, and until when the answer is good enough for the next container.
+        self._present: dict[str, tuple[float, Image]] = {}
+        self._asked: dict[str, trio.Event] = {}
 
     def forget(self, uid: str) -> None:
         for key in [key for key in self._failures if key.startswith(uid + "/")]:
             del self._failures[key]
             self._backoff.forget(key)
+
+    def look_again(self) -> None:
+        """Images may be others than they were."""
+        self._present.clear()
+
+    async def glance(self, reference: str) -> Image | None:
+        """The image if it is here, by an answer at most IMAGE_REMEMBERED_SECONDS old; many that ask at once share one."""
+        while reference in self._asked:
+            await self._asked[reference].wait()
+        until, image = self._present.get(reference, (0.0, None))
+        if image is not None and trio.current_time() < until:
+            return image
+        self._asked[reference] = done = trio.Event()
+        try:
+            found = await self._runtime.image_status(reference)
+        finally:
+            del self._asked[reference]
+            done.set()
+        self._present = {key: value for key, value in self._present.items() if value[0] > trio.current_time()}
+        if found is not None:
+            self._present[reference] = trio.current_time() + IMAGE_REMEMBERED_SECONDS, found
+        return found
 
     async def ensure(self, uid: str, reference: str, policy: str, secrets: Iterable[Object], tell: Tell) -> Image:
         """The image, present now. ImageProblem else."""
@@ -111,7 +137,7 @@ class Images:
             tell("Warning", "InspectFailed", message)
             raise ImageProblem("InvalidImageName", message, MISSING_RETRY_SECONDS)
         policy = policy or default_policy(reference)
-        present = await self._runtime.image_status(reference)
+        present = await self.glance(reference)
         if policy != "Always" and present is not None:
             tell("Normal", "Pulled", f'Container image "{reference}" already present on machine')
             return present
@@ -144,6 +170,7 @@ class Images:
                 raise ImageProblem("ErrImagePull", failure.message, delay_seconds, ("ImagePullBackOff", backing_off)) from None
             took_ms = round((time.monotonic() - began) * 1000)
         self._failures.pop(key, None)
+        self._present.pop(reference, None)
         image = await self._runtime.image_status(reference)
         if image is None:
             raise ImageProblem("ErrImagePull", f'image "{reference}" vanished after it was pulled', 10.0)

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import msgspec
 import orjson
 import trio
 
@@ -28,6 +29,19 @@ log = logging.getLogger("edgekube.agent")
 API_WAIT_SECONDS = 5.0
 #: Before a worker that failed is made anew.
 WORKER_RETRY_SECONDS = 10.0
+
+
+class _Metadata(msgspec.Struct):
+    uid: str
+    resourceVersion: str  # the wire's name
+
+
+class _Head(msgspec.Struct):
+    metadata: _Metadata
+
+
+#: Most events are echoes of this node's own writes: their revision says so, and nothing more is decoded.
+_heads = msgspec.json.Decoder(_Head)
 
 
 class Pods:
@@ -71,6 +85,7 @@ class Pods:
 
     def poke_all(self) -> None:
         """Something that any pod may have waited for is there now: an image."""
+        self.node.images.look_again()
         for worker in self._workers.values():
             worker.retry_images()
 
@@ -89,7 +104,7 @@ class Pods:
 
     def add(self, items: Sequence[bytes]) -> None:
         for item in items:
-            self._listed.add(self._upsert(bytes(item)))
+            self._listed.add(self._upsert(item))
 
     def finish(self, revision: int) -> None:
         self._revision = revision
@@ -99,16 +114,14 @@ class Pods:
         self.synced.set()
 
     def apply(self, event: WatchEvent) -> None:
-        raw = bytes(event.raw)
-        pod: Object = orjson.loads(raw)
-        self._revision = int(pod["metadata"]["resourceVersion"])
-        uid = uid_of(pod)
+        head = _heads.decode(event.raw).metadata
+        self._revision = int(head.resourceVersion)
         if event.type == DELETED:
-            worker = self._workers.get(uid)
+            worker = self._workers.get(head.uid)
             if worker is not None:
                 worker.removed()
         else:
-            self._upsert(raw)
+            self._upsert(event.raw)
 
     def progressed(self, revision: int) -> None:
         self._revision = revision
@@ -117,14 +130,13 @@ class Pods:
         return self._revision
 
     def _upsert(self, raw: bytes) -> str:
-        pod: Object = orjson.loads(raw)
-        uid = uid_of(pod)
-        worker = self._workers.get(uid)
+        head = _heads.decode(raw).metadata
+        worker = self._workers.get(head.uid)
         if worker is None:
-            self._begin(PodWorker(self.node, pod))
+            self._begin(PodWorker(self.node, orjson.loads(raw)))
         else:
-            worker.update(raw)
-        return uid
+            worker.update(raw, int(head.resourceVersion))
+        return head.uid
 
     def _begin(self, worker: PodWorker) -> None:
         self._workers[worker.uid] = worker

@@ -74,7 +74,8 @@ def container_status(
     waiting = memory.waiting.get(name)
     ends = is_deleting(pod) or memory.gone or memory.failure is not None or memory.terminal
 
-    if current is not None and current.state == "RUNNING":
+    # It runs once its postStart hook has ended (Kubernetes documentation, "Container Lifecycle Hooks").
+    if current is not None and current.state == "RUNNING" and name not in memory.starting:
         state: Object = {"running": {"startedAt": times.rfc3339(current.started_at_ns / 1e9)}}
         started = current.id in memory.probes.started
         ready = started and current.id in memory.probes.ready if not init or sidecar else False
@@ -98,7 +99,7 @@ def container_status(
     else:
         has_inits = bool(spec_of(pod).get("initContainers"))
         state = _waiting("PodInitializing" if has_inits and not initialized else "ContainerCreating")
-        current = None if current is not None and current.state != "CREATED" else current
+        current = None
 
     if not last_state:
         previous = _previous(name, current, observed, memory)

@@ -1,4 +1,4 @@
-"""Tell the API what became of a pod: at once, once, and never over somebody else's words.
+"""Tell the API what became of a pod: once, in time, and never over somebody else's words.
 
 Enters: the pod as the API has it, the status that should be there.
 Leaves: one patch of pods/status when they differ; the pod as it is then.
@@ -24,6 +24,40 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(item) for item in value]
     return value
+
+
+def _matters(status: Object) -> Any:
+    """What somebody may wait for: how the pod stands, and what each container does or why it does not."""
+    containers = [
+        (
+            item.get("name"),
+            item.get("ready"),
+            item.get("started"),
+            item.get("restartCount"),
+            {kind: (state or {}).get("reason") for kind, state in (item.get("state") or {}).items()},
+        )
+        for part in ("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses")
+        for item in status.get(part) or []
+    ]
+    conditions = {item.get("type"): item.get("status") for item in status.get("conditions") or []}
+    conditions.pop("PodReadyToStartContainers", None)
+    return status.get("phase"), status.get("reason"), status.get("message"), conditions, containers
+
+
+_STARTING = ("ContainerCreating", "PodInitializing")
+
+
+def can_wait(before: Object, status: Object) -> bool:
+    """True while a pod only comes up: that it has an address can be told together with the start of its containers."""
+    if status.get("phase") != "Pending" or before.get("phase") not in (None, "Pending"):
+        return False
+    if before.get("containerStatuses"):
+        return bool(_matters(before) == _matters(status))
+    return all(
+        set(item["state"]) == {"waiting"} and item["state"]["waiting"]["reason"] in _STARTING
+        for part in ("initContainerStatuses", "containerStatuses")
+        for item in status.get(part) or []
+    )
 
 
 class StatusWriter:

@@ -29,7 +29,7 @@ from edgekube.agent.references import references_of
 from edgekube.agent.restart import Backoff
 from edgekube.agent.state import PodMemory, PodObserved, Waiting
 from edgekube.agent.status import pod_ips, pod_status
-from edgekube.agent.status_writer import StatusWriter
+from edgekube.agent.status_writer import StatusWriter, can_wait
 from edgekube.agent.steps import (
     Fail,
     Finish,
@@ -48,6 +48,7 @@ from edgekube.api.errors import StatusError
 from edgekube.api.kinds import POD
 from edgekube.api.objects import Object, is_deleting, name_of, namespace_of, revision_of, uid_of
 from edgekube.containerd.model import RuntimeFailure
+from edgekube.limits import POD_STATUS_DELAY_SECONDS
 
 log = logging.getLogger("edgekube.agent")
 
@@ -97,13 +98,13 @@ class PodWorker:
     def poke(self) -> None:
         self._wake.set()
 
-    def update(self, raw: bytes) -> None:
+    def update(self, raw: bytes, revision: int) -> None:
         """The API has this now."""
-        pod: Object = orjson.loads(raw)
-        if _revision(pod) < self._revision:
+        if revision <= self._revision:
             return
+        pod: Object = orjson.loads(raw)
         self._raw = bytes(raw)
-        self._revision = _revision(pod)
+        self._revision = revision
         generation = (pod.get("metadata") or {}).get("generation")
         if generation != self._generation:
             self._generation = generation
@@ -408,6 +409,7 @@ class PodWorker:
             await self._dirty.wait()
             self._dirty = trio.Event()
             try:
+                await self._until_worth_telling()
                 if not self.memory.gone and not self.memory.cleaned and "finish" not in self._busy:
                     await self._write_status()
                 pause_seconds = 0.2
@@ -416,6 +418,19 @@ class PodWorker:
                 self._dirty.set()
                 await trio.sleep(pause_seconds)
                 pause_seconds = min(pause_seconds * 2, STATUS_RETRY_SECONDS_MAX)
+
+    async def _until_worth_telling(self) -> None:
+        """A pod that is coming up gets a little time to get further: one write then tells what three would."""
+        with trio.move_on_after(POD_STATUS_DELAY_SECONDS):
+            while can_wait(*self._status()):
+                await self._dirty.wait()
+                self._dirty = trio.Event()
+
+    def _status(self) -> tuple[Object, Object]:
+        """What the API has, and what it should have."""
+        pod, node = self.pod(), self._node
+        status = pod_status(pod, node.observer.of(self.uid), self.memory, node.clock(), node.host_ips)
+        return pod.get("status") or {}, status
 
     async def _write_status(self) -> None:
         for _ in range(5):
@@ -446,5 +461,5 @@ class PodWorker:
         return latest if uid_of(latest) == self.uid else None
 
     def _take(self, pod: Object) -> None:
-        if uid_of(pod) == self.uid and _revision(pod) > self._revision:
-            self.update(orjson.dumps(pod))
+        if uid_of(pod) == self.uid:
+            self.update(orjson.dumps(pod), _revision(pod))
