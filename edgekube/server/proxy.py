@@ -2,10 +2,11 @@
 
 Enters: a request on …/proxy/PATH of a pod, service or node.
 Leaves: the other side's answer, streamed.
-Holds: the other side never sees the client's token or certificate; names are ``[https:]name[:port]`` (source: kubernetes.io,
-"Access Services Running on Clusters"; k8s.io/kubernetes pkg/registry/core/{pod,service,node}).
-Bound: limits.REQUEST_BODY_BYTES_MAX; limits.AGENT_CONNECT_SECONDS to connect.
-Next: server.agents; wire.client.
+Holds: the other side never sees the client's token or certificate; names are ``[https:]name[:port]``; links of a page lead back
+through the proxy (source: kubernetes.io, "Access Services Running on Clusters"; k8s.io/kubernetes
+pkg/registry/core/{pod,service,node}).
+Bound: limits.REQUEST_BODY_BYTES_MAX; limits.PROXY_PAGE_BYTES_MAX; limits.AGENT_CONNECT_SECONDS to connect.
+Next: server.proxied_html; server.agents; wire.client.
 """
 
 from __future__ import annotations
@@ -21,18 +22,23 @@ from edgekube.api.kinds import ENDPOINTSLICE, NODE, POD, SERVICE
 from edgekube.api.objects import Object, labels_of
 from edgekube.registry.state import Registry
 from edgekube.server.agents import AgentConnections
+from edgekube.server.proxied_html import rewritten_page, rewritten_url
 from edgekube.server.routes import Route
-from edgekube.wire.client import HttpConnection, ProtocolError
+from edgekube.wire.client import ClientResponse, HttpConnection, ProtocolError
 from edgekube.wire.protocol import BodyTooLarge, Disconnected, Request, Responder
 from edgekube.wire.transport import connect
 
 PROXY: Final = "proxy"
-#: Headers of one connection (RFC 9110 section 7.6.1), and what would tell the other side who the client is.
+#: Headers of one connection (RFC 9110 section 7.6.1), and what would tell the other side who the client is. Compressed pages
+#: could not be rewritten.
 _KEPT_BACK: Final = frozenset({
-    "authorization", "connection", "content-length", "cookie", "expect", "host", "keep-alive", "proxy-authorization",
+    "accept-encoding", "authorization", "connection", "content-length", "cookie", "expect", "host", "keep-alive",
+    "proxy-authorization",
     "te", "trailer", "transfer-encoding", "upgrade",
 })  # fmt: skip
 _HOP_BY_HOP: Final = frozenset({"connection", "keep-alive", "transfer-encoding", "trailer", "upgrade", "proxy-authenticate"})
+#: A pod's word on who may read its answers is not the API server's.
+_CROSS_ORIGIN: Final = "access-control-"
 
 
 class Proxy:
@@ -43,13 +49,18 @@ class Proxy:
     async def serve(self, request: Request, responder: Responder, route: Route) -> None:
         if "upgrade" in request.headers:
             raise errors.StatusError("NotImplemented", "upgrades through a proxy subresource are not served", code=501)
+        if request.method in ("GET", "HEAD") and route.plural != NODE.plural and request.path.endswith(f"/{PROXY}"):
+            # Relative links of the page would miss it otherwise.
+            query = f"?{request.query}" if request.query else ""
+            await responder.send(301, {"location": f"{request.path}/{query}"})
+            return
         try:
             body = await request.body.read(limits.REQUEST_BODY_BYTES_MAX)
         except BodyTooLarge:
             raise errors.entity_too_large(f"limit is {limits.REQUEST_BODY_BYTES_MAX}") from None
         connection = await self._open(route)
         try:
-            await self._pass_on(request, responder, route, connection, body)
+            await self._pass_on(request, responder, connection, body)
         finally:
             connection.close()
 
@@ -99,21 +110,60 @@ class Proxy:
             raise errors.unavailable(f'no endpoints available for service "{name}"')
         return self._registry.draw.choice(choices)
 
-    async def _pass_on(
-        self, request: Request, responder: Responder, route: Route, connection: HttpConnection, body: bytes
-    ) -> None:
-        target = "/" + _raw_rest(request.path) + (f"?{request.query}" if request.query else "")
+    async def _pass_on(self, request: Request, responder: Responder, connection: HttpConnection, body: bytes) -> None:
+        root, rest = _split(request.path)
+        target = "/" + rest + (f"?{request.query}" if request.query else "")
         headers = {name: value for name, value in request.headers.items() if name not in _KEPT_BACK}
         headers["x-forwarded-uri"] = request.path
+        if host := request.headers.get("host"):
+            headers["x-forwarded-host"] = host
         try:
             response = await connection.request(request.method, target, headers, body or None)
         except (ProtocolError, Disconnected, OSError, ValueError) as error:
             raise errors.unavailable(f"error trying to reach service: {error}") from error
-        answered = {name: value for name, value in response.headers.items() if name not in _HOP_BY_HOP}
+        answered = {
+            name: value
+            for name, value in response.headers.items()
+            if name not in _HOP_BY_HOP and not name.startswith(_CROSS_ORIGIN)
+        }
+        hosts = (connection.authority, host or connection.authority)
+        if location := answered.get("location"):
+            answered["location"] = rewritten_url(location, root, hosts)
+        if is_page(response) and request.method != "HEAD":
+            await _send_page(responder, response, answered, root, hosts)
+            return
         await responder.start(response.status, answered)
         while piece := await response.receive_some():
             await responder.write(piece)
         await responder.end()
+
+
+def is_page(response: ClientResponse) -> bool:
+    media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return media_type == "text/html" and not response.headers.get("content-encoding")
+
+
+async def _send_page(
+    responder: Responder, response: ClientResponse, answered: dict[str, str], root: str, hosts: tuple[str, ...]
+) -> None:
+    """A page with its links rewritten; what is too large for that passes as it is."""
+    pieces: list[bytes] = []
+    size = 0
+    while size <= limits.PROXY_PAGE_BYTES_MAX and (piece := await response.receive_some()):
+        pieces.append(piece)
+        size += len(piece)
+    body = b"".join(pieces)
+    if size > limits.PROXY_PAGE_BYTES_MAX:
+        await responder.start(response.status, answered)
+        await responder.write(body)
+        while piece := await response.receive_some():
+            await responder.write(piece)
+        await responder.end()
+        return
+    # Every byte is a character of Latin-1, and markup is the same there and in every superset of ASCII.
+    page = rewritten_page(body.decode("latin-1"), root, hosts).encode("latin-1")
+    answered.pop("content-length", None)
+    await responder.send(response.status, answered, page)
 
 
 def parts_of(name: str) -> tuple[str, str, str]:
@@ -151,12 +201,11 @@ def ready_endpoints(slice_: Object, port_name: str) -> list[tuple[str, int]]:
     ]
 
 
-def _raw_rest(path: str) -> str:
-    """What follows …/NAME/proxy/ in the path as it was sent, escapes untouched."""
-    parts = path.strip("/").split("/")
-    plural = 4 if parts[2] == "namespaces" else 2
-    rest = "/".join(parts[plural + 3 :])
-    return f"{rest}/" if rest and path.endswith("/") else rest
+def _split(path: str) -> tuple[str, str]:
+    """…/NAME/proxy, and what follows it in the path as it was sent, escapes untouched."""
+    parts = path.split("/")
+    end = (5 if parts[3] == "namespaces" else 3) + 3
+    return "/".join(parts[:end]), "/".join(parts[end:])
 
 
 def _unverified() -> ssl.SSLContext:

@@ -19,10 +19,18 @@ from edgekube.wire.transport import connect
 from tests.registry.cluster import pod, service
 from tests.server.running import Api, running_api
 
+PAGE = '<a href="/rewriteme">test</a>'
+
 
 async def web(request: Request, responder: Responder) -> None:
     """Answers with what it was asked."""
     body = await request.body.read(1 << 20)
+    if request.path == "/page":
+        await responder.send(200, {"content-type": "text/html; charset=utf-8", "access-control-allow-origin": "*"}, PAGE.encode())
+        return
+    if request.path == "/moved":
+        await responder.send(302, {"location": "/login/?next=a"})
+        return
     said = f"{request.method} {request.path}?{request.query} {body.decode()} {request.headers.get('authorization', '-')}"
     await responder.send(203, {"content-type": "text/plain", "x-seen": "yes"}, said.encode())
 
@@ -76,6 +84,24 @@ async def test_a_service_goes_to_a_ready_endpoint(tmp_path: Path) -> None:
         await api.verbs.create(ENDPOINTSLICE, "default", slice_)
         assert (await api.ask("GET", path)).status == 503
         assert (await api.ask("GET", path.replace(":http", ":ftp"))).status == 503
+
+
+async def test_links_lead_back_through_the_proxy(tmp_path: Path) -> None:
+    async with with_web(tmp_path) as (api, port):
+        root = f"/api/v1/namespaces/default/pods/p:{port}/proxy"
+        page = await api.ask("GET", f"{root}/page")
+        assert page.text == f'<a href="{root}/rewriteme">test</a>'
+        assert "access-control-allow-origin" not in page.headers
+        assert (await api.ask("GET", f"{root}/moved")).headers["location"] == f"{root}/login/?next=a"
+
+
+async def test_a_root_without_its_slash_is_redirected(tmp_path: Path) -> None:
+    async with with_web(tmp_path) as (api, _):
+        root = "/api/v1/namespaces/default/pods/p/proxy"
+        for method in ("GET", "HEAD"):
+            answered = await api.ask(method, f"{root}?method={method}")
+            assert (answered.status, answered.headers["location"]) == (301, f"{root}/?method={method}")
+        assert (await api.ask("POST", f"{root}?method=POST", b"")).text.startswith("POST /?method=POST")
 
 
 async def test_a_node_is_its_agent(tmp_path: Path) -> None:
