@@ -15,10 +15,10 @@ from typing import Final
 import msgspec
 import orjson
 
-from edgekube.api.kinds import Kind
+from edgekube.api.kinds import CREATE_ONLY, Kind
 from edgekube.api.objects import Object
 from edgekube.api.verbs import BOOKMARK, RawList, WatchEvent
-from edgekube.server.negotiation import YAML, Form
+from edgekube.server.negotiation import YAML, Form, not_acceptable
 
 #: What of an object a Table's rows carry (includeObject).
 INCLUDE_METADATA: Final = "Metadata"
@@ -71,6 +71,8 @@ def object_body(kind: Kind, raw: bytes, form: Form, include: str = INCLUDE_METAD
     if not form.view:
         return raw
     if form.view == "Table":
+        if kind.verbs == CREATE_ONLY:  # a review is no row of anything
+            raise not_acceptable()
         return table(kind, [raw], {"resourceVersion": _revision(raw)}, form, include, with_columns=True)
     return _partial(raw, form)
 

@@ -99,6 +99,10 @@ async def test_reviews(api: Api) -> None:
     assert (await api.ask("POST", f"{authz}/subjectaccessreviews", path)).json["status"]["allowed"] is False
     neither = await api.ask("POST", f"{authz}/selfsubjectaccessreviews", {"spec": {}})
     assert (neither.status, neither.json["reason"]) == (422, "Invalid")
+    table = "application/json;as=Table;v=v1;g=meta.k8s.io"
+    assert (
+        await api.ask("POST", f"{authz}/selfsubjectaccessreviews", {"spec": {"resourceAttributes": resource}}, accept=table)
+    ).status == 406
     rules = await api.ask("POST", f"{authz}/selfsubjectrulesreviews", {"spec": {"namespace": "default"}})
     assert rules.json["status"]["resourceRules"]
     token = await api.ask("POST", f"{auth}/tokenreviews", {"spec": {"token": "robot"}})
