@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import subprocess
 from collections import deque
 from dataclasses import dataclass
@@ -95,7 +96,7 @@ def how_to_read_the_log() -> str:
 
 
 def log_tail(lines_max: int, wanted: str = "") -> list[str]:
-    """The last lines of the service's log; only those with one of the words of ``wanted`` (separated by |), when given."""
+    """The last lines of the service's log; only those in which the regular expression ``wanted`` is found, when given."""
     if service().manager == "systemd":
         text = _command(["journalctl", "-u", UNIT_NAME, "-n", str(_LINES_READ_MAX), "-o", "cat", "--no-pager"])
         lines = text.splitlines()
@@ -105,10 +106,7 @@ def log_tail(lines_max: int, wanted: str = "") -> list[str]:
                 lines = [line.rstrip("\n") for line in deque(file, _LINES_READ_MAX)]
         except OSError:
             return []
-    if wanted:
-        words = wanted.split("|")
-        lines = [line for line in lines if any(word in line for word in words)]
-    return lines[-lines_max:]
+    return [line for line in lines if re.search(wanted, line)][-lines_max:]
 
 
 def _command(arguments: list[str]) -> str:

@@ -35,6 +35,8 @@ from edgekube.wire.protocol import BodyTooLarge, Disconnected
 _ANSWER_SECONDS: Final = 5.0
 _ANSWER_BYTES_MAX: Final = 64 * 1024
 _ERRORS_SHOWN: Final = 5
+#: Of text and JSON logs, and the last words of a server that could not start (cli.explain), of click or of Python.
+_ERROR_LINE: Final = r"^\S+Z (ERROR|WARNING) |\"level\": ?\"(ERROR|WARNING)\"|^edgekube: |^(\w|\.)*Error: "
 _NO_ANSWER: Final = (OSError, Disconnected, ProtocolError, BodyTooLarge)
 
 
@@ -108,7 +110,7 @@ def survey(settings: Settings) -> Survey:
     )
     trio.run(_ask, settings, found)
     if not found.ready:
-        found.last_errors = installation.log_tail(_ERRORS_SHOWN, ' ERROR | WARNING |edgekube: |"ERROR"|"WARNING"|Error:')
+        found.last_errors = installation.log_tail(_ERRORS_SHOWN, _ERROR_LINE)
     return found
 
 

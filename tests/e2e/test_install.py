@@ -16,7 +16,7 @@ import pytest
 
 from tests.lab.cluster import until
 from tests.lab.lan import Lan
-from tests.lab.machine import Machine
+from tests.lab.machine import Machine, SystemdMachine
 from tests.lab.shell import CommandFailed, run
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -58,18 +58,40 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def machine(tmp_path: Path, wheels: Path) -> Iterator[Machine]:
+def checkout(tmp_path: Path) -> Path:
+    """What a release has of this tree, without git."""
     checkout = tmp_path / "checkout"
     checkout.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE", "install.sh"):
         shutil.copy2(_ROOT / name, checkout)
     for name in ("edgekube", "build_hooks", "systemd"):
         shutil.copytree(_ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return checkout
+
+
+@pytest.fixture
+def machine(tmp_path: Path, checkout: Path, wheels: Path) -> Iterator[Machine]:
+    """Its PID 1 is a shell."""
     with Lan("inst") as lan:
         machine = Machine(lan, "bare", "192.0.2.61", tmp_path / "disk", {checkout: _CHECKOUT, wheels: _WHEELS})
         try:
             machine.power_on()
             machine.shell(f"mkdir -p /etc/edgekube && echo 'cgroup-parent: {machine.cgroup}' >/etc/edgekube/config.yaml")
+            yield machine
+        finally:
+            machine.close()
+
+
+@pytest.fixture
+def systemd_machine(tmp_path: Path, checkout: Path, wheels: Path) -> Iterator[Machine]:
+    """Its PID 1 is systemd."""
+    if not Path("/lib/systemd/systemd").exists():
+        pytest.skip("Debian's package systemd is not installed: nothing here can start a unit")
+    with Lan("insd") as lan:
+        machine = SystemdMachine(lan, "bare", "192.0.2.62", tmp_path / "disk", {checkout: _CHECKOUT, wheels: _WHEELS})
+        try:
+            machine.power_on()
+            until(lambda: machine.shell("systemctl is-system-running", check=False).strip() in ("running", "degraded"))
             yield machine
         finally:
             machine.close()
@@ -157,3 +179,36 @@ def _the_kubeconfig_works_elsewhere(machine: Machine) -> None:
     assert "server: https://192.0.2.61:6443" in machine.shell("cat /tmp/kubeconfig")
     script = _POD.replace("/etc/edgekube/kubeconfig.yaml", "/tmp/kubeconfig")
     assert json.loads(machine.shell(f"/opt/edgekube/venv/bin/python -c '{script}' get"))["phase"] == "Running"
+
+
+@pytest.mark.root
+def test_systemd_starts_it_again_and_spares_its_containers(systemd_machine: Machine) -> None:
+    machine = systemd_machine
+    assert "this machine is a Ready node" in _install(machine)
+    assert machine.shell("systemctl is-enabled edgekube-server").strip() == "enabled"
+    status = _status(machine)
+    assert status["service"] == {"manager": "systemd", "running": True, "starts": 1}
+    machine.shell("edgekube image demo")
+    _pod(machine, "create")
+    since = until(lambda: _running_since(machine), seconds=30)
+
+    # Type=notify: "active" is told only when the node is Ready, so nothing has to be waited for after a restart.
+    machine.shell("systemctl restart edgekube-server")
+    assert _status(machine)["ready"] and _status(machine)["containerd"] == status["containerd"]
+
+    machine.shell("kill -9 $(systemctl show -p MainPID --value edgekube-server)")
+    until(lambda: _status(machine)["service"]["starts"] == 2)
+    machine.shell("edgekube status --wait 60", timeout_seconds=70)
+
+    # Stopping it stops no pod, and status says how to start it.
+    machine.shell("systemctl stop edgekube-server")
+    said = machine.shell("edgekube status", check=False)
+    assert "stopped (systemd)" in said and "sudo systemctl start edgekube-server" in said
+    assert "serve" in machine.shell("ps -eo args") and "containerd-shim" in machine.shell("ps -eo args")
+    machine.shell("systemctl start edgekube-server")
+    assert _running_since(machine) == since
+
+    assert "stopped and removed the service" in machine.shell("edgekube uninstall --yes", timeout_seconds=120)
+    traces = "systemctl list-units --all --no-legend 'edgekube*'; ls -d /opt/edgekube; ls -A /var/lib/edgekube"
+    assert machine.shell(traces, check=False) == ""
+    assert "containerd" not in machine.shell("ps -eo comm=") and "edgekube" not in machine.shell("ps -eo comm=")

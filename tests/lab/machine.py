@@ -30,7 +30,8 @@ mount -o loop "$disk" "$mnt"
 mkdir -p "$mnt/upper" "$mnt/work" "$mnt/data" "$mnt/root"
 mount -t overlay overlay -o "lowerdir=$lower,upperdir=$mnt/upper,workdir=$mnt/work" "$mnt/root"
 root=$mnt/root
-for part in sys dev; do mount --rbind /$part "$root/$part"; done
+mount --rbind /dev "$root/dev"
+{sys}
 mount -t tmpfs tmpfs "$root/run"
 mount -t tmpfs tmpfs "$root/tmp"
 mkdir -p "$root/run/netns" "$root/var/lib/edgekube"
@@ -47,6 +48,12 @@ pivot_root . run/host
 umount -l /run/host
 mount --make-rshared /
 hostname "$name"
+{init}
+"""
+
+_HOSTS_SYS: Final = 'mount --rbind /sys "$root/sys"'
+
+_SHELL: Final = """
 # A shell that waits reaps whatever is given to it; bare machines have nothing else.
 echo up
 while :; do sleep 1000 & wait; done
@@ -56,6 +63,10 @@ while :; do sleep 1000 & wait; done
 class Machine(Node):
     """``shown``: directory of the host -> where the machine sees it (it may write there; give it copies).
     ``root``: what lies below the overlay; another distribution's root file system makes a machine of that distribution."""
+
+    _init_script = _SHELL
+    _sys_script = _HOSTS_SYS
+    _more_namespaces: tuple[str, ...] = ()
 
     def __init__(
         self, lan: Lan, name: str, address: str, disk: Path, shown: Mapping[Path, str], *, root: Path = Path("/")
@@ -72,12 +83,17 @@ class Machine(Node):
                 file.truncate(_DISK_BYTES)
             run(["mkfs.ext4", "-q", "-m", "0", "-E", "lazy_itable_init=1", str(image)])
         pairs = [text for source, target in self._shown.items() for text in (str(source), target)]
-        boot = ["sh", "-c", _BOOT, "boot", str(self._root), str(image), str(mount), self.name, *pairs]
-        unshare = ["unshare", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child"]
-        enter = ["nsenter", f"--net=/run/netns/{self.namespace}"]
+        script = _BOOT.replace("{init}", self._init_script).replace("{sys}", self._sys_script)
+        boot = ["sh", "-c", script, "boot", str(self._root), str(image), str(mount), self.name, *pairs]
+        unshare = ["unshare", *self._more_namespaces, "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child"]
+        enter = [*self._prelude(), "nsenter", f"--net=/run/netns/{self.namespace}"]
         self._init = subprocess.Popen([*enter, *unshare, *boot], stdout=subprocess.PIPE, stderr=sys.stderr, text=True)
         assert self._init.stdout is not None
         assert self._init.stdout.readline() == "up\n", f"{self.name} did not boot"
+
+    def _prelude(self) -> list[str]:
+        """What the boot is run by."""
+        return []
 
     def shell(self, script: str, *, check: bool = True, timeout_seconds: float = 60) -> str:
         """Standard output of a root login's shell script, in an environment as bare as a first login's."""
@@ -89,3 +105,70 @@ class Machine(Node):
             "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         ]
         return self.run([*environment, "sh", "-c", script], check=check, timeout_seconds=timeout_seconds)
+
+
+#: Host's units stay out: only what Debian's systemd package brings runs, less what belongs to hardware.
+_MASKED: Final = """
+    console-getty.service getty.target systemd-udevd.service systemd-udev-trigger.service systemd-udevd-control.socket
+    systemd-udevd-kernel.socket sys-kernel-config.mount sys-kernel-debug.mount sys-kernel-tracing.mount dev-hugepages.mount
+    dev-mqueue.mount proc-sys-fs-binfmt_misc.automount systemd-binfmt.service systemd-sysctl.service
+    systemd-modules-load.service systemd-remount-fs.service systemd-logind.service systemd-timesyncd.service
+    systemd-networkd.service systemd-resolved.service systemd-pstore.service tmp.mount
+"""
+
+_SYSTEMD: Final = f"""
+mount -t tmpfs tmpfs /etc/systemd/system
+for unit in {" ".join(_MASKED.split())}; do ln -s /dev/null /etc/systemd/system/$unit; done
+: >/etc/fstab
+echo "$name" >/etc/hostname
+echo up
+exec env -i container=lab PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --show-status=no --log-target=null
+"""
+
+#: The same hierarchies as the host's, seen from the machine's own cgroup on.
+_OWN_CGROUPS: Final = """
+mount -t sysfs sysfs "$root/sys"
+if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
+    mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
+else
+    mount -t tmpfs tmpfs "$root/sys/fs/cgroup"
+    for hierarchy in /sys/fs/cgroup/*; do
+        controller=${hierarchy##*/}
+        mkdir "$root/sys/fs/cgroup/$controller"
+        case $controller in
+            unified) mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup/unified" ;;
+            systemd) mount -t cgroup -o none,name=systemd cgroup "$root/sys/fs/cgroup/systemd" ;;
+            *) mount -t cgroup -o "$controller" cgroup "$root/sys/fs/cgroup/$controller" ;;
+        esac
+    done
+fi
+"""
+
+#: Into a cgroup of the machine's own, in every hierarchy, before its cgroup namespace begins there. $1: the cgroup.
+_ENTER_CGROUPS: Final = """
+set -e
+cgroup=$1
+shift
+for hierarchy in /sys/fs/cgroup /sys/fs/cgroup/*; do
+    [ -e "$hierarchy/cgroup.procs" ] && [ ! -L "$hierarchy" ] || continue
+    [ "$hierarchy" = /sys/fs/cgroup ] || [ ! -e /sys/fs/cgroup/cgroup.controllers ] || continue
+    mkdir -p "$hierarchy$cgroup"
+    for file in cpuset.cpus cpuset.mems; do
+        # cgroup v1: an empty cpuset takes no process.
+        [ ! -e "$hierarchy/$file" ] || cat "$hierarchy/$file" >"$hierarchy$cgroup/$file"
+    done
+    echo $$ >"$hierarchy$cgroup/cgroup.procs"
+done
+exec "$@"
+"""
+
+
+class SystemdMachine(Machine):
+    """A machine whose PID 1 is the host's systemd, with cgroups of its own."""
+
+    _init_script = _SYSTEMD
+    _sys_script = _OWN_CGROUPS
+    _more_namespaces = ("--cgroup",)
+
+    def _prelude(self) -> list[str]:
+        return ["sh", "-c", _ENTER_CGROUPS, "enter", self.cgroup]
