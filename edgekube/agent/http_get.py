@@ -79,6 +79,8 @@ async def _once(scheme: str, host: str, port: int, target: str, headers: Mapping
         await stream.send_all(head.encode("latin-1"))
         reader = _Reader()
         parser = httptools.HttpResponseParser(reader)
+        # RFC 9112 section 2.2 lets a recipient take a bare LF; scripts behind small web servers write it.
+        parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=True)
         while not reader.answer.complete and len(reader.answer.body) < PROBE_BODY_BYTES_MAX:
             data = await stream.receive_some(65536)
             if not data:

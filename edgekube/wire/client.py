@@ -110,6 +110,8 @@ class HttpConnection:
 
     def _new_parser(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
+        # RFC 9112 section 2.2 lets a recipient take a bare LF; scripts behind small web servers write it.
+        self._parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=True)
         self._method = ""
         self._response: ClientResponse | None = None
         self._anything = False

@@ -77,6 +77,8 @@ async def test_http() -> None:
         assert {"Host: shop", "X-A: 1", "User-Agent: kube-probe/1.36"} <= set(head)
     async with serving(b"HTTP/1.1 500 Oh\r\nContent-Length: 4\r\n\r\nbody") as port:
         assert await question({"httpGet": {"port": port}}) == (False, "HTTP probe failed with statuscode: 500")
+    async with serving(b"HTTP/1.0 200 OK\nServer: busybox\n\nfine") as port:
+        assert await question({"httpGet": {"port": port}}) == (True, "")
     async with serving(b"HTTP/1.1 302 Found\r\nLocation: http://elsewhere.example/\r\nContent-Length: 0\r\n\r\n") as port:
         ok, words = await question({"httpGet": {"port": port}})
         assert ok and words.startswith("Probe terminated redirects")

@@ -79,6 +79,7 @@ async def test_bodies_of_all_framings() -> None:
             b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" + OK,
             b"HTTP/1.1 204 No Content\r\n\r\n",
             b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\ncontent-length: 2\nserver: busybox\n\nok",
             b"HTTP/1.0 200 OK\r\n\r\nuntil the end",
         )
     ) as client:
@@ -88,6 +89,7 @@ async def test_bodies_of_all_framings() -> None:
             ("GET", (200, b"ok")),
             ("GET", (204, b"")),
             ("HEAD", (200, b"")),
+            ("GET", (200, b"ok")),
             ("GET", (200, b"until the end")),
         ):
             status, _, body = await client.fetch(method, "/", max_bytes=100)
