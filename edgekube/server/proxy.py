@@ -33,8 +33,7 @@ PROXY: Final = "proxy"
 #: could not be rewritten.
 _KEPT_BACK: Final = frozenset({
     "accept-encoding", "authorization", "connection", "content-length", "cookie", "expect", "host", "keep-alive",
-    "proxy-authorization",
-    "te", "trailer", "transfer-encoding", "upgrade",
+    "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade",
 })  # fmt: skip
 _HOP_BY_HOP: Final = frozenset({"connection", "keep-alive", "transfer-encoding", "trailer", "upgrade", "proxy-authenticate"})
 #: A pod's word on who may read its answers is not the API server's.
