@@ -31,7 +31,7 @@ from edgekube.server.agents import AgentConnections
 from edgekube.server.authenticator import Authenticator
 from edgekube.server.discovery import AGGREGATED_TYPE, Discovery
 from edgekube.server.health import ENDPOINTS, Check, Health
-from edgekube.server.openapi import VERSION_2_PROTOBUF, OpenApi
+from edgekube.server.openapi import VERSION_2_ASKED, VERSION_2_PROTOBUF, OpenApi
 from edgekube.server.proxy import PROXY, Proxy
 from edgekube.server.resources import Exchange, serve
 from edgekube.server.reviews import Reviews, RuleSource
@@ -239,7 +239,8 @@ class Application:
     async def _describe(self, request: Request, responder: Responder, path: str) -> bool:
         """/openapi/v2, /openapi/v3 and below."""
         if path == "/openapi/v2":
-            protobuf = VERSION_2_PROTOBUF in request.headers.get("accept", "")
+            accept = request.headers.get("accept", "")
+            protobuf = VERSION_2_ASKED in accept or VERSION_2_PROTOBUF in accept
             content_type = VERSION_2_PROTOBUF if protobuf else negotiation.JSON
             document = self._openapi.version_2(protobuf=protobuf)
             await respond.send(request, responder, 200, document, content_type=content_type, headers={"vary": "Accept"})

@@ -38,7 +38,9 @@ _PATCH_TYPES: Final = (
 
 
 #: The protobuf form in which kubectl asks for version 2: gnostic's Document, swagger = 1, info = 2 {title = 1, version = 2}.
-VERSION_2_PROTOBUF: Final = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+VERSION_2_ASKED: Final = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+#: What is answered: "@" may not stand in a media type, and Go's parser refuses it.
+VERSION_2_PROTOBUF: Final = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 
 
 class OpenApi:
