@@ -53,6 +53,9 @@ RELIST_SECONDS = 10.0
 RELIST_WITHOUT_EVENTS_SECONDS = 1.0
 #: How late the API may hear of the steps of a pod's start; two writes less for a pod that starts faster, also on the SD card.
 POD_STATUS_DELAY_SECONDS = 0.5
+#: A pull ends by then, so that a registry that fell silent does not hold up the others for ever: 1 GB at
+#: 2.5 Mbit/s.
+IMAGE_PULL_SECONDS_MAX = 3600
 #: An image that was there so long ago is taken to be there: twenty pods of one image that start at once ask once.
 IMAGE_REMEMBERED_SECONDS = 2.0
 #: Questions to containerd about single sandboxes and containers at a time, when a listing shows many new ones (a start).

@@ -18,6 +18,7 @@ from urllib.parse import urljoin, urlsplit
 import httptools
 import trio
 
+from edgekube.agent.dial import both_ends, dial, host_port, read_failure
 from edgekube.limits import PROBE_BODY_BYTES_MAX
 
 REDIRECTS_MAX = 10
@@ -58,12 +59,8 @@ def _context() -> ssl.SSLContext:
     return context
 
 
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
-
-
 async def _once(scheme: str, host: str, port: int, target: str, headers: Mapping[str, str]) -> Answer:
-    lines = {"Host": f"{_bracketed(host)}:{port}", "User-Agent": "kube-probe/1.36", "Accept": "*/*", "Connection": "close"}
+    lines = {"Host": host_port(host, port), "User-Agent": "kube-probe/1.36", "Accept": "*/*", "Connection": "close"}
     by_lower = {name.lower(): name for name in lines}
     for name, value in headers.items():
         known = by_lower.get(name.lower())
@@ -72,7 +69,8 @@ async def _once(scheme: str, host: str, port: int, target: str, headers: Mapping
         if value or name.lower() not in ("user-agent", "accept"):
             lines[name] = value
     head = f"GET {target} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in lines.items()) + "\r\n"
-    stream: Any = await trio.open_tcp_stream(host, port)
+    stream: Any = await dial(host, port)
+    ends = both_ends(stream)
     if scheme == "https":
         stream = trio.SSLStream(stream, _context(), server_hostname=host, https_compatible=True)
     try:
@@ -94,14 +92,14 @@ async def _once(scheme: str, host: str, port: int, target: str, headers: Mapping
             raise ValueError("EOF")
         return reader.answer
     except trio.BrokenResourceError as error:
-        raise ConnectionResetError(str(error.__cause__ or error)) from None
+        raise read_failure(ends, error) from None
     finally:
         with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
             await trio.aclose_forcefully(stream)
 
 
 async def http_get(scheme: str, host: str, port: int, path: str, headers: Mapping[str, str]) -> Answer:
-    url = f"{scheme}://{_bracketed(host)}:{port}{path if path.startswith('/') else '/' + path}"
+    url = f"{scheme}://{host_port(host, port)}{path if path.startswith('/') else '/' + path}"
     for _ in range(REDIRECTS_MAX):
         parts = urlsplit(url)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")

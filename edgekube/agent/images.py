@@ -24,7 +24,7 @@ from edgekube.agent.restart import Backoff
 from edgekube.api.objects import Object
 from edgekube.containerd.model import Image, RegistryAuth, RuntimeFailure
 from edgekube.containerd.protocol import Runtime
-from edgekube.limits import IMAGE_REMEMBERED_SECONDS
+from edgekube.limits import IMAGE_PULL_SECONDS_MAX, IMAGE_REMEMBERED_SECONDS
 
 log = logging.getLogger("edgekube.agent")
 
@@ -186,9 +186,10 @@ class Images:
             auths = [None]
         for position, auth in enumerate(auths):
             try:
-                await self._runtime.pull_image(reference, auth)
+                with trio.move_on_after(IMAGE_PULL_SECONDS_MAX):
+                    await self._runtime.pull_image(reference, auth)
+                    return
+                raise RuntimeFailure("DEADLINE_EXCEEDED", f"the image was not complete after {IMAGE_PULL_SECONDS_MAX} s")
             except RuntimeFailure:
                 if position == len(auths) - 1:
                     raise
-            else:
-                return

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import trio
 
+from edgekube.agent.dial import dial
 from edgekube.agent.http_get import http_get
 from edgekube.agent.ports import port_number
 from edgekube.api.objects import Object
@@ -33,7 +34,7 @@ async def run_hook(runtime: Runtime, handler: Object, container: Object, contain
     elif action := handler.get("tcpSocket"):
         host = action.get("host") or pod_ip
         try:
-            stream = await trio.open_tcp_stream(host, port_number(container, action.get("port")))
+            stream = await dial(host, port_number(container, action.get("port")))
         except (OSError, ValueError) as error:
             raise HookFailed(str(error)) from None
         await stream.aclose()

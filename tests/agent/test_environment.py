@@ -7,8 +7,10 @@ from typing import Any
 
 import orjson
 import pytest
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
+from trio.testing import MockClock
 
 from edgekube.agent.env import expand, make_environment
 from edgekube.agent.fieldrefs import Surroundings
@@ -254,3 +256,45 @@ async def test_pulls_back_off() -> None:
     assert (await ensure()).id == "sha256:1"
     assert told[:3] == ["Pulling", "Failed", "Failed"]
     assert told[-1] == "Pulled"
+
+
+async def test_a_registry_that_falls_silent_is_given_up(autojump_clock: MockClock) -> None:
+    class Silent(Registry):
+        async def pull_image(self, reference: str, auth: RegistryAuth | None = None) -> str:
+            await trio.sleep_forever()
+            raise AssertionError
+
+    images = Images(Silent())  # type: ignore[arg-type]
+    with pytest.raises(ImageProblem) as problem:
+        await images.ensure("u", "shop:1", "IfNotPresent", [], lambda *event: None)
+    assert problem.value.reason == "ErrImagePull"
+    assert problem.value.message == "the image was not complete after 3600 s"
+    assert trio.current_time() >= 3600
+
+
+async def test_containers_that_start_together_ask_for_their_image_once(autojump_clock: MockClock) -> None:
+    class Here(Registry):
+        asked = 0
+
+        async def image_status(self, reference: str) -> Image | None:
+            self.asked += 1
+            await trio.sleep(0.1)
+            return Image(f"sha256:{self.asked}", (reference,), (), 5)
+
+    registry = Here()
+    images = Images(registry)  # type: ignore[arg-type]
+    found: list[str] = []
+
+    async def ensure() -> None:
+        found.append((await images.ensure("u", "shop:1", "IfNotPresent", [], lambda *event: None)).id)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(20):
+            nursery.start_soon(ensure)
+    assert found == ["sha256:1"] * 20
+    # A moment later, or when images came or failed, they are looked up again.
+    await trio.sleep(3)
+    await ensure()
+    images.look_again()
+    await ensure()
+    assert found[20:] == ["sha256:2", "sha256:3"]

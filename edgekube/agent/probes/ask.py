@@ -12,6 +12,7 @@ import math
 
 import trio
 
+from edgekube.agent.dial import dial, host_port
 from edgekube.agent.http_get import http_get
 from edgekube.agent.ports import port_number
 from edgekube.api.objects import Object
@@ -20,10 +21,6 @@ from edgekube.containerd.protocol import Runtime
 from edgekube.limits import PROBE_BODY_BYTES_MAX
 
 Answer = tuple[bool, str]
-
-
-def _url_host(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
 
 
 async def _exec(runtime: Runtime, command: list[str], container_id: str, timeout_seconds: float) -> Answer:
@@ -37,64 +34,55 @@ async def _exec(runtime: Runtime, command: list[str], container_id: str, timeout
     return result.exit_code == 0, "" if result.exit_code == 0 else output
 
 
-async def _http(action: Object, container: Object, address: str) -> Answer:
+async def _http(action: Object, container: Object, address: str, timeout_seconds: float) -> Answer:
     headers = {item["name"]: item.get("value") or "" for item in action.get("httpHeaders") or []}
     scheme = str(action.get("scheme") or "HTTP").lower()
     host = action.get("host") or address
     path = action.get("path") or "/"
     port = port_number(container, action.get("port"))
-    url = f"{scheme}://{_url_host(host)}:{port}{path if path.startswith('/') else '/' + path}"
-    try:
-        answer = await http_get(scheme, host, port, path, headers)
-    except (OSError, ValueError, trio.BrokenResourceError) as error:
-        return False, f'Get "{url}": {_words(error)}'
-    if answer.elsewhere:
-        return True, f"Probe terminated redirects, Response body: {answer.body.decode(errors='replace')}"
-    if 200 <= answer.status < 400:
-        return True, ""
-    return False, f"HTTP probe failed with statuscode: {answer.status}"
+    url = f"{scheme}://{host_port(host, port)}{path if path.startswith('/') else '/' + path}"
+    with trio.move_on_after(timeout_seconds):
+        try:
+            answer = await http_get(scheme, host, port, path, headers)
+        except (OSError, ValueError, trio.BrokenResourceError) as error:
+            return False, f'Get "{url}": {error}'
+        if answer.elsewhere:
+            return True, f"Probe terminated redirects, Response body: {answer.body.decode(errors='replace')}"
+        if 200 <= answer.status < 400:
+            return True, ""
+        return False, f"HTTP probe failed with statuscode: {answer.status}"
+    return False, f'Get "{url}": context deadline exceeded (Client.Timeout exceeded while awaiting headers)'
 
 
-def _words(error: BaseException) -> str:
-    """The system's words; trio wraps them when it tried several addresses."""
-    cause = error.__cause__
-    if isinstance(cause, OSError):
-        return str(cause)
-    if isinstance(cause, BaseExceptionGroup) and cause.exceptions:
-        return str(cause.exceptions[-1])
-    return str(error)
-
-
-async def _tcp(action: Object, container: Object, address: str) -> Answer:
+async def _tcp(action: Object, container: Object, address: str, timeout_seconds: float) -> Answer:
     host = action.get("host") or address
     port = port_number(container, action.get("port"))
-    try:
-        stream = await trio.open_tcp_stream(host, port)
-    except OSError as error:
-        return False, f"dial tcp {_url_host(host)}:{port}: {_words(error)}"
-    await stream.aclose()
-    return True, ""
+    with trio.move_on_after(timeout_seconds):
+        try:
+            stream = await dial(host, port)
+        except OSError as error:
+            return False, str(error)
+        await stream.aclose()
+        return True, ""
+    return False, f"dial tcp {host_port(host, port)}: i/o timeout"
 
 
 async def ask(
     runtime: Runtime, probe: Object, container: Object, container_id: str, address: str, timeout_seconds: float
 ) -> Answer:
-    with trio.move_on_after(timeout_seconds) as scope:
-        try:
-            if action := probe.get("exec"):
-                scope.deadline = math.inf  # the runtime ends the command itself
-                return await _exec(runtime, action.get("command") or [], container_id, timeout_seconds)
-            if (action := probe.get("httpGet")) is not None:
-                return await _http(action, container, address)
-            if (action := probe.get("tcpSocket")) is not None:
-                return await _tcp(action, container, address)
-            if (action := probe.get("grpc")) is not None:
-                from edgekube.agent.probes.grpc_health import check_health
+    try:
+        if action := probe.get("exec"):
+            return await _exec(runtime, action.get("command") or [], container_id, timeout_seconds)
+        if (action := probe.get("httpGet")) is not None:
+            return await _http(action, container, address, timeout_seconds)
+        if (action := probe.get("tcpSocket")) is not None:
+            return await _tcp(action, container, address, timeout_seconds)
+        if (action := probe.get("grpc")) is not None:
+            from edgekube.agent.probes.grpc_health import check_health
 
-                service = action.get("service") or ""
-                return await check_health(address, int(action.get("port") or 0), service, timeout_seconds)
-        except ValueError as error:
-            return False, str(error)
-    if scope.cancelled_caught:
-        return False, f"context deadline exceeded (timed out after {timeout_seconds:g}s)"
+            with trio.move_on_after(timeout_seconds):
+                return await check_health(address, int(action.get("port") or 0), action.get("service") or "", timeout_seconds)
+            return False, f"timeout: health rpc did not complete within {timeout_seconds:g}s"
+    except ValueError as error:
+        return False, str(error)
     return False, "probe has no handler"
