@@ -24,6 +24,7 @@ from edgekube.admission.rbac import RoleIndex
 from edgekube.api.kinds import BUILT_IN, EVENT, SERVICE
 from edgekube.api.verbs import UserInfo
 from edgekube.daemon.identity import Identity, prepare_identity
+from edgekube.daemon.memory import bound_heap, keep_small
 from edgekube.network.addresses import NoAddress, node_address
 from edgekube.notify import notify
 from edgekube.pki.certificates import agent_server_name
@@ -55,6 +56,7 @@ VOLATILE: Final = frozenset(kind.resource for kind in BUILT_IN if not kind.durab
 
 async def run_server(settings: Settings, *, clock: Callable[[], float], started: Callable[[], None] = lambda: None) -> None:
     """``started`` is called once everything runs (and the service manager has been told)."""
+    bound_heap()
     node_ip = await trio.to_thread.run_sync(_own_address, settings)
     settings = dataclasses.replace(settings, node_ip=node_ip)
     for directory in (settings.data_dir, settings.run_dir):
@@ -83,6 +85,7 @@ async def run_server(settings: Settings, *, clock: Callable[[], float], started:
                     await working.start(keep_node, settings, control_plane.node_verbs(), identity, clock)
                 notify("READY=1")
                 started()
+                working.start_soon(keep_small)
                 log.info("ready node=%s", settings.node_name if settings.agent else "-")
             notify("STOPPING=1")
             control_plane.application.drain()
