@@ -36,8 +36,9 @@ _UNSET = re.compile(r"\$\(([^()]*)\)")
 
 def _expand_subpath(text: str, environment: Mapping[str, str]) -> str:
     for name in _UNSET.findall(text.replace("$$", "")):
-        if name not in environment:
-            raise ConfigProblem(f"failed to expand subPathExpr {text!r}: variable {name} is not set")
+        # An empty one would mount the whole volume.
+        if not environment.get(name):
+            raise ConfigProblem(f"failed to expand subPathExpr {text!r}: missing value for {name}")
     return expand(text, environment)
 
 

@@ -8,11 +8,14 @@ Next: containerd, volumes.
 
 from __future__ import annotations
 
+import functools
 import logging
 from pathlib import Path
 
+import orjson
 import trio
 
+from edgekube.agent.checkpoint import write_checkpoint
 from edgekube.agent.container_config import container_config
 from edgekube.agent.context import NodeContext
 from edgekube.agent.env import make_environment
@@ -32,7 +35,7 @@ from edgekube.api.errors import StatusError
 from edgekube.api.kinds import POD, SECRET
 from edgekube.api.objects import Object, name_of, namespace_of, uid_of
 from edgekube.api.verbs import DeleteOptions
-from edgekube.containerd.model import RuntimeFailure, SandboxConfig
+from edgekube.containerd.model import ContainerConfig, RuntimeFailure, SandboxConfig
 
 log = logging.getLogger("edgekube.agent")
 
@@ -55,6 +58,7 @@ class Executor:
         def folders() -> None:
             paths.root.mkdir(mode=0o755, parents=True, exist_ok=True)
             paths.logs.mkdir(mode=0o755, parents=True, exist_ok=True)
+            write_checkpoint(paths.checkpoint, orjson.dumps(pod))
             try:
                 node.cgroups.make(node.cgroups.path_of(qos_class(pod), uid_of(pod)), pod_resources(pod))
             except OSError as error:
@@ -85,7 +89,7 @@ class Executor:
     async def run_sandbox(self, pod: Object, step: RunSandbox) -> str:
         """Returns the sandbox's id."""
         paths = self._node.paths(pod)
-        paths.logs.mkdir(mode=0o755, parents=True, exist_ok=True)
+        await trio.to_thread.run_sync(functools.partial(paths.logs.mkdir, mode=0o755, parents=True, exist_ok=True))
         try:
             return await self._node.runtime.run_sandbox(self._sandbox_config(pod, paths, step.attempt))
         except RuntimeFailure as failure:
@@ -137,8 +141,8 @@ class Executor:
             links = spec_of(pod).get("enableServiceLinks") is not False
             services = node.services.environment(namespace_of(pod), links)
             environment = make_environment(pod, container, objects, services, node.around(addresses))
-            self._write_hosts(pod, paths, addresses)
-            config = container_config(
+            make_config = functools.partial(
+                container_config,
                 pod,
                 container,
                 attempt=step.attempt,
@@ -148,11 +152,17 @@ class Executor:
                 memory_capacity_bytes=node.memory_capacity_bytes,
                 target_id=_target_id(container, observed),
             )
+
+            def with_files() -> ContainerConfig:
+                self._write_hosts(pod, paths, addresses)
+                (paths.logs / step.name).mkdir(parents=True, exist_ok=True)
+                return make_config()
+
+            config = await trio.to_thread.run_sync(with_files)
         except ConfigProblem as problem:
             tell("Warning", "Failed", f"Error: {problem.message}")
             raise
         sandbox = self._sandbox_config(pod, paths, observed.sandbox.sandbox.attempt if observed.sandbox else 0)
-        (paths.logs / step.name).mkdir(parents=True, exist_ok=True)
         with trio.CancelScope(shield=True):
             try:
                 container_id = await node.runtime.create_container(step.sandbox_id, config, sandbox)

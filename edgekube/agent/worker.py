@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable
 import orjson
 import trio
 
+from edgekube.agent.checkpoint import write_checkpoint
 from edgekube.agent.context import NodeContext
 from edgekube.agent.execute import Executor
 from edgekube.agent.names import full_name
@@ -78,6 +79,7 @@ class PodWorker:
         self.memory.gone = gone
         self._wake = trio.Event()
         self._dirty = trio.Event()
+        self._unsaved = trio.Event()
         self._busy: dict[str, tuple[Step, trio.CancelScope]] = {}
         self._retries = Backoff(0.5, 60.0)
         self._refresh_at = math.inf
@@ -98,8 +100,8 @@ class PodWorker:
     def poke(self) -> None:
         self._wake.set()
 
-    def update(self, raw: bytes, revision: int) -> None:
-        """The API has this now."""
+    def update(self, raw: bytes, revision: int, *, echo: bool = False) -> None:
+        """The API has this now. ``echo``: by a status that was written here, which is no news by itself."""
         if revision <= self._revision:
             return
         pod: Object = orjson.loads(raw)
@@ -108,7 +110,8 @@ class PodWorker:
         generation = (pod.get("metadata") or {}).get("generation")
         if generation != self._generation:
             self._generation = generation
-            self._checkpoint()
+            self._unsaved.set()
+            echo = False
         references = references_of(pod)
         if references != self._references:
             self._references = references
@@ -117,7 +120,9 @@ class PodWorker:
         if key != self._labels:
             self._labels = key
             self._refresh_at = 0.0
-        self.poke()
+            echo = False
+        if not echo or is_deleting(pod):
+            self.poke()
 
     def removed(self) -> None:
         """The API no longer has it."""
@@ -152,10 +157,10 @@ class PodWorker:
     async def run(self) -> None:
         """Until the pod and everything it had here are gone."""
         self._node.references.keep(self.uid, self._references)
-        self._checkpoint()
         async with trio.open_nursery() as nursery:
             self._probes = ProbeRunner(self._node, nursery, self.memory.probes, self.poke)
             nursery.start_soon(self._publish)
+            nursery.start_soon(self._save)
             while not (self.memory.cleaned and not self._busy):
                 self._wake = trio.Event()
                 wake_at = self._round(nursery)
@@ -167,13 +172,16 @@ class PodWorker:
         self._node.tokens.forget(self.uid)
         self._node.images.forget(self.uid)
 
-    def _checkpoint(self) -> None:
-        if self.memory.gone:
-            return
-        paths = self._node.paths(self.pod())
-        paths.root.mkdir(mode=0o755, parents=True, exist_ok=True)
-        paths.checkpoint.touch(0o600)
-        paths.checkpoint.write_bytes(self._raw)
+    async def _save(self) -> None:
+        """Preparing wrote the first checkpoint; this keeps up with changes."""
+        while True:
+            await self._unsaved.wait()
+            self._unsaved = trio.Event()
+            path = self._node.paths(self.pod()).checkpoint
+            try:
+                await trio.to_thread.run_sync(write_checkpoint, path, self._raw)
+            except OSError as error:
+                log.warning("checkpoint not written path=%s error=%s", path, error)
 
     def _round(self, nursery: trio.Nursery) -> float | None:
         pod, observed, now = self.pod(), self._node.observer.of(self.uid), self._node.clock()
@@ -462,4 +470,4 @@ class PodWorker:
 
     def _take(self, pod: Object) -> None:
         if uid_of(pod) == self.uid:
-            self.update(orjson.dumps(pod), _revision(pod))
+            self.update(orjson.dumps(pod), _revision(pod), echo=True)

@@ -96,6 +96,7 @@ async def test_http() -> None:
 
         async def hang_up() -> None:
             connection, _ = await listener.accept()
+            await connection.recv(1000)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             connection.close()
 

@@ -1,0 +1,25 @@
+"""A pod on disk: what the node goes by when it starts and the API is silent.
+
+Enters: the pod as the API gave it.
+Leaves: a private file in the pod's directory (environment may hold secrets).
+Holds: the file is whole, old or new. Without the directory nothing is written: it is not there yet, or gone for good.
+Next: agent.pods reads it at start.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+PRIVATE = 0o600
+
+
+def write_checkpoint(path: Path, raw: bytes) -> None:
+    new = path.with_name(path.name + ".new")
+    try:
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE)
+    except FileNotFoundError:
+        return
+    with open(descriptor, "wb") as file:
+        file.write(raw)
+    new.replace(path)
