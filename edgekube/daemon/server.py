@@ -74,7 +74,7 @@ async def run_server(settings: Settings, *, clock: Callable[[], float], started:
             await serving.start(server.serve, listeners)
             log.info("api ready address=%s port=%d revision=%d", node_ip, settings.https_port, store.revision())
             # The API answers while the rest is still being read from disk, which takes as long again on a board.
-            await trio.to_thread.run_sync(_load_the_rest)
+            await trio.to_thread.run_sync(_load_the_rest, settings.agent)
             async with trio.open_nursery() as working:
                 working.start_soon(_stop_on_signal, working.cancel_scope)
                 working.start_soon(control_plane.keep_kubernetes_service)
@@ -194,11 +194,13 @@ class ControlPlane:
         return LocalVerbs(self._registry, UserInfo(name, groups=("system:nodes", "system:authenticated")))
 
 
-def _load_the_rest() -> None:
-    import edgekube.daemon.node
+def _load_the_rest(agent: bool) -> None:
     import edgekube.reconcile.loops
     import edgekube.reconcile.manifests
     import edgekube.reconcile.scheduling  # noqa: F401
+
+    if agent:
+        import edgekube.daemon.node  # noqa: F401
 
 
 def _paths(identity: Identity) -> tuple[str, str, str]:
