@@ -47,14 +47,14 @@ def _wait(settings: Settings, seconds: int, *, quiet: bool) -> Survey:
     starts_before = installation.service().starts
     told = ""
     while True:
-        found = survey(settings)
+        found = survey(settings, sizes=False)
         step = found.step()
         if step != told and not quiet:
             click.echo(f"  {time.monotonic() - began:5.1f} s  {step}")
             told = step
         hopeless = found.service.starts - starts_before >= _STARTS_MAX and not found.api_ready
         if found.ready or hopeless or time.monotonic() - began > seconds:
-            return found
+            return survey(settings)
         time.sleep(_LOOK_SECONDS)
 
 

@@ -97,14 +97,15 @@ class Survey:
         }
 
 
-def survey(settings: Settings) -> Survey:
+def survey(settings: Settings, *, sizes: bool = True) -> Survey:
+    """``sizes`` False leaves out what has to walk over the whole data directory."""
     found = Survey(
         service=installation.service(),
         node_name=settings.node_name,
         agent=settings.agent,
         api_url=f"https://127.0.0.1:{settings.https_port}",
         data_dir=str(settings.data_dir),
-        data_bytes=_used_bytes(settings.data_dir),
+        data_bytes=_used_bytes(settings.data_dir) if sizes else 0,
         data_free_bytes=_free_bytes(existing_parent(settings.data_dir)),
         certificate_days=certificate_days(settings.pki_dir, datetime.datetime.now(datetime.UTC)),
     )

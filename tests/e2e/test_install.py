@@ -208,6 +208,11 @@ def test_systemd_starts_it_again_and_spares_its_containers(systemd_machine: Mach
     machine.shell("systemctl start edgekube-server")
     assert _running_since(machine) == since
 
+    # Uninstalled with its data kept, and installed again: the same cluster, whose pod is started anew.
+    assert "kept /var/lib/edgekube" in machine.shell("edgekube uninstall --yes --keep-data", timeout_seconds=120)
+    assert "this machine is a Ready node" in _install(machine)
+    until(lambda: _running_since(machine) > since, seconds=30)
+
     assert "stopped and removed the service" in machine.shell("edgekube uninstall --yes", timeout_seconds=120)
     traces = "systemctl list-units --all --no-legend 'edgekube*'; ls -d /opt/edgekube; ls -A /var/lib/edgekube"
     assert machine.shell(traces, check=False) == ""
