@@ -7,6 +7,7 @@ Holds: readiness is what the server tells its service manager (sd_notify), not w
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -19,6 +20,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from tests.lab import inside
@@ -58,26 +60,31 @@ class Answer:
 
 
 class Cluster:
-    def __init__(self, node: Node, *, arguments: Sequence[str] = ()) -> None:
+    def __init__(self, node: Node, *, arguments: Sequence[str] = (), data_dir: Path | None = None) -> None:
         self.node = node
+        self.data_dir = data_dir or node.data_dir
         self.arguments = list(arguments)
         self.log = node.disk / "edgekube.log"
-        self.kubeconfig = node.data_dir / "server/kubeconfig.yaml"
+        self.kubeconfig = self.data_dir / "server/kubeconfig.yaml"
         self._process: subprocess.Popen[bytes] | None = None
 
     # --- the server's life --------------------------------------------------------------------------------------------
 
     def command(self) -> list[str]:
         """How the server is started, inside the node."""
-        settings = ["--data-dir", str(self.node.data_dir), "--cgroup-parent", self.node.cgroup]
+        settings = ["--data-dir", str(self.data_dir), "--cgroup-parent", self.node.cgroup]
         return [sys.executable, "-m", "edgekube", "server", *settings, *self.arguments]
 
     def put_images(self) -> None:
         """busybox:1.36 and the demo page, where the agent imports them from."""
-        images = self.node.data_dir / "agent/images"
+        images = self.data_dir / "agent/images"
         images.mkdir(parents=True, exist_ok=True)
         make_busybox_archive(images / "busybox.tar")
         make_demo_archive(images / "demo.tar")
+
+    def launch(self, *environment: str) -> None:
+        """Start the server and wait for nothing."""
+        self._process = self.node.start(["env", *environment, *self.command()], self.log)
 
     def start(self, *, seconds: float = START_SECONDS) -> float:
         """Start the server; seconds until it said READY=1."""
@@ -87,7 +94,8 @@ class Cluster:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
             notify.bind(str(path))
             notify.settimeout(0.1)
-            self._process = self.node.start(["env", f"NOTIFY_SOCKET={path}", *self.command()], self.log)
+            self.launch(f"NOTIFY_SOCKET={path}")
+            assert self._process is not None
             while True:
                 try:
                     if b"READY=1" in notify.recv(4096):
@@ -109,6 +117,19 @@ class Cluster:
     @property
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
+
+    def processes(self, name: str) -> list[int]:
+        """The node's processes of this name, as the host numbers them."""
+        found = []
+        waiting = [self.node.pid]
+        while waiting:
+            pid = waiting.pop()
+            with contextlib.suppress(OSError):
+                if Path(f"/proc/{pid}/comm").read_text().strip() == name:
+                    found.append(pid)
+                for thread in Path(f"/proc/{pid}/task").iterdir():
+                    waiting += [int(child) for child in (thread / "children").read_text().split()]
+        return found
 
     def stop(self, number: signal.Signals = signal.SIGTERM, *, seconds: float = 30) -> int:
         """Send the signal and wait for the end; the exit code (negative: killed by that signal)."""
@@ -161,7 +182,8 @@ class Cluster:
 
     def tls(self, *, as_admin: bool = True, timeout_seconds: float = 10) -> ssl.SSLSocket:
         """A TLS connection to the API server, with the admin's certificate or without any."""
-        pki = self.node.data_dir / "server/pki"
+        # As the node sees its files: a mount of its own may lie below.
+        pki = Path(f"/proc/{self.node.pid}/root{self.data_dir}/server/pki")
         context = ssl.create_default_context(cafile=str(pki / "ca.crt"))
         if as_admin:
             context.load_cert_chain(pki / "admin.crt", pki / "admin.key")
