@@ -197,7 +197,7 @@ class ControlPlane:
 def _load_the_rest(agent: bool) -> None:
     import edgekube.reconcile.loops
     import edgekube.reconcile.manifests
-    import edgekube.reconcile.scheduling  # noqa: F401
+    import edgekube.reconcile.scheduling
 
     if agent:
         import edgekube.daemon.node  # noqa: F401
