@@ -97,10 +97,14 @@ def check_update(kind: Kind, namespace: str, name: str, obj: Object, old: Object
             del metadata[key]
 
 
-def check_name(name: str, obj: Object) -> None:
+def check_name(name: str, obj: Object, *, required: bool = False) -> None:
+    """``required``: a PUT has to say whom it replaces, elsewhere the URL's name is filled in."""
     metadata = metadata_of(obj)
     given = metadata.get("name") or ""
     if not given:
+        if required:
+            why = f"the name of the object ({name} based on URL) was undeterminable: name must be provided"
+            raise errors.bad_request(why)
         metadata["name"] = name
     elif given != name:
         raise errors.bad_request(f"the name of the object ({given}) does not match the name on the URL ({name})")

@@ -24,7 +24,7 @@ from edgekube.registry.strategies import strategy_of
 async def update(
     registry: Registry, kind: Kind, namespace: str, name: str, obj: Object, context: Context, *, subresource: str = ""
 ) -> Written:
-    identity.check_name(name, obj)
+    identity.check_name(name, obj, required=True)
     body = orjson.dumps(obj)
 
     def make(_: Object) -> Object:

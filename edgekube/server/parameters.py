@@ -12,6 +12,8 @@ import random
 import re
 from typing import Final
 
+import orjson
+
 from edgekube import limits
 from edgekube.api import errors
 from edgekube.api.errors import Cause
@@ -23,6 +25,8 @@ from edgekube.registry.watch import WatchOptions
 from edgekube.server.routes import Route
 
 _DIGITS: Final = re.compile(r"[-+]?[0-9]+")
+_OPTIONS: Final = {"create": "CreateOptions", "update": "UpdateOptions", "patch": "PatchOptions"}
+_FIELD_MANAGER_BYTES_MAX: Final = 128
 #: Longer text is no int64 unless it begins with zeros, which nobody writes.
 _INT64_CHARACTERS_MAX: Final = 20
 
@@ -86,7 +90,7 @@ def dry_run(route: Route) -> bool:
     if any(value != "All" for value in values):
         shown = ", ".join(f'"{value}"' for value in values)
         cause = Cause("FieldValueNotSupported", f'Unsupported value: [{shown}]: supported values: "All"', "dryRun")
-        raise errors.invalid("meta.k8s.io", "CreateOptions", "", [cause])
+        raise _refused(route, cause)
     return True
 
 
@@ -97,9 +101,24 @@ def field_validation(route: Route) -> str:
         return WARN
     if value not in (IGNORE, STRICT):
         why = f'Unsupported value: "{value}": supported values: "", "Ignore", "Strict", "Warn"'
-        cause = Cause("FieldValueNotSupported", why, "fieldValidation")
-        raise errors.invalid("meta.k8s.io", "CreateOptions", "", [cause])
+        raise _refused(route, Cause("FieldValueNotSupported", why, "fieldValidation"))
     return value
+
+
+def check_field_manager(route: Route) -> None:
+    """fieldManager is not kept before server-side apply is here; what upstream refuses is refused."""
+    name = route.parameter("fieldManager")
+    if len(name.encode()) > _FIELD_MANAGER_BYTES_MAX:
+        why = f"Too long: may not be more than {_FIELD_MANAGER_BYTES_MAX} bytes"
+        raise _refused(route, Cause("FieldValueTooLong", why, "fieldManager"))
+    if not name.isprintable():
+        why = f"Invalid value: {orjson.dumps(name).decode()}: should only contain printable characters"
+        raise _refused(route, Cause("FieldValueInvalid", why, "fieldManager"))
+
+
+def _refused(route: Route, cause: Cause) -> errors.StatusError:
+    kind = _OPTIONS.get(route.verb, "DeleteOptions")
+    return errors.invalid("meta.k8s.io", kind, "", [cause])
 
 
 def delete_options(route: Route, body: Object | None) -> DeleteOptions:

@@ -82,6 +82,7 @@ class Exchange:
 
     def context(self) -> Context:
         route = self.route
+        parameters.check_field_manager(route)
         return Context(self.user, parameters.dry_run(route), parameters.field_validation(route), self.warnings)
 
     async def decoded(self, context: Context) -> Object:

@@ -60,6 +60,9 @@ def route(method: str, path: str, query_text: str) -> Route:
     else:
         return Route(False, method.lower(), path, query)
     namespace = ""
+    watches = rest[0] == "watch" and len(rest) > 1 and method in ("GET", "HEAD")
+    if watches:  # the old form of ?watch=true
+        rest = rest[1:]
     if rest[0] == "namespaces" and not group:
         if len(rest) > 1:
             namespace = rest[1]
@@ -75,9 +78,11 @@ def route(method: str, path: str, query_text: str) -> Route:
     if not group and plural == "namespaces":
         namespace = ""
     verb = _VERBS.get(method, "")
-    if verb == "get" and not name:
-        watches = query.get("watch")
-        verb = "watch" if watches and watches[0].lower() not in ("0", "false") else "list"
+    if watches:
+        verb = "watch"
+    elif verb == "get" and not name:
+        asked = query.get("watch")
+        verb = "watch" if asked and asked[0].lower() not in ("0", "false") else "list"
     elif verb == "delete" and not name:
         verb = "deletecollection"
     return Route(True, verb, path, query, group, version, namespace, plural, name, subresource, tail)

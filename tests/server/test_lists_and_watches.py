@@ -102,6 +102,22 @@ async def test_a_watch_from_now_on(api: Api) -> None:
         assert (event["type"], event["object"]["metadata"]["name"]) == ("DELETED", "b")
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/v1/watch/configmaps",
+        "/api/v1/watch/namespaces/default/configmaps",
+        "/api/v1/watch/namespaces/default/configmaps/a",
+        "/api/v1/namespaces/default/configmaps/a?watch=true",
+    ],
+)
+async def test_the_old_paths_of_a_watch(api: Api, path: str) -> None:
+    await some(api, "a")
+    async with api.watch(f"{path}{'&' if '?' in path else '?'}fieldSelector=metadata.name%3Da") as lines:
+        event = await lines.next()
+        assert (event["type"], event["object"]["metadata"]["name"]) == ("ADDED", "a")
+
+
 async def test_a_list_by_watching(api: Api) -> None:
     await some(api, "a", "b")
     query = "watch=1&sendInitialEvents=true&allowWatchBookmarks=true&resourceVersionMatch=NotOlderThan"

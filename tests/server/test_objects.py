@@ -160,8 +160,30 @@ async def test_names_and_places_must_agree(api: Api) -> None:
     await api.ask("POST", CONFIGMAPS, config_map("a"))
     answered = await api.ask("PUT", f"{CONFIGMAPS}/a", config_map("b"))
     assert answered.json["message"] == "the name of the object (b) does not match the name on the URL (a)"
+    nameless = await api.ask("PUT", f"{CONFIGMAPS}/a", {"data": {}})
+    assert nameless.json["message"] == "the name of the object (a based on URL) was undeterminable: name must be provided"
     answered = await api.ask("PUT", f"{CONFIGMAPS}/a", config_map("a", uid="other"))
     assert (answered.status, answered.json["reason"]) == (409, "Conflict")
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("fieldManager=" + "x" * 129, "fieldManager"),
+        ("fieldManager=a%07", "fieldManager"),
+        ("fieldValidation=Maybe", "fieldValidation"),
+        ("dryRun=None", "dryRun"),
+    ],
+)
+async def test_options_that_mean_nothing(api: Api, query: str, field: str) -> None:
+    merge = {"content_type": "application/merge-patch+json"}
+    for answered, kind in (
+        (await api.ask("POST", f"{CONFIGMAPS}?{query}", config_map("a")), "CreateOptions"),
+        (await api.ask("PUT", f"{CONFIGMAPS}/a?{query}", config_map("a")), "UpdateOptions"),
+        (await api.ask("PATCH", f"{CONFIGMAPS}/a?{query}", {}, **merge), "PatchOptions"),
+    ):
+        assert (answered.status, answered.json["details"]["kind"]) == (422, kind)
+        assert answered.json["details"]["causes"][0]["field"] == field
 
 
 async def test_put_creates_where_the_kind_allows_it(api: Api) -> None:

@@ -73,7 +73,7 @@ async def get_scale(registry: Registry, kind: Kind, namespace: str, name: str) -
 
 async def update_scale(registry: Registry, kind: Kind, namespace: str, name: str, scale: Object, context: Context) -> Written:
     identity.check_type(SCALE, scale)
-    identity.check_name(name, scale)
+    identity.check_name(name, scale, required=True)
     result = await replace(registry, kind, namespace, name, lambda current: _scaled(kind, current, scale), context)
     return _written(kind, result)
 
