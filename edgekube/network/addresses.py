@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any, Final
 
 #: Kernel settings that forwarding needs, relative to /proc/sys. A pod that reaches itself through a Service makes the kernel
-#: send redirects, which nobody heeds and which use up the allowance of ICMP errors that refuse UDP.
+#: send redirects, which nobody heeds and which use up the allowance of ICMP errors that refuse UDP. Links of pods, made later
+#: than this, may carry what the node sent to a host port on 127.0.0.1; the ruleset's guard keeps strangers from using that.
 SYSCTLS: Final = {
     "net/ipv4/ip_forward": "1",
     "net/ipv4/conf/all/send_redirects": "0",
     "net/ipv4/conf/default/send_redirects": "0",
+    "net/ipv4/conf/default/route_localnet": "1",
 }
 #: Interfaces whose addresses are not the node's: pods' own ends, and what other runtimes make.
 _NOT_OURS: Final = ("veth", "docker", "br-", "cni", "flannel", "virbr", "lo")

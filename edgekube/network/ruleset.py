@@ -6,10 +6,13 @@ Holds: pure. A key of a map belongs to the first owner that named it; a chain go
 
 The way of a new connection:
 
+    guard              -> what is addressed to the loopback from elsewhere goes nowhere, though pods' links may carry such answers
     prerouting, output -> services: address.protocol.port -> pick_N (choose one of N) or sticky_X (ask who served this client)
-                                    node port, host port  -> the same, for packets to an address of this node
+                                    node port, host port  -> the same, for packets to an address of this node; host ports
+                                                             on 127.0.0.1 as well
     forward, output    -> unserved: what still goes to the service range has no endpoint: refuse, do not let it time out
-    postrouting        -> masquerade: a pod that reached itself, pods leaving the cluster, outside clients sent to another node
+    postrouting        -> masquerade: a pod that reached itself, the node's own loopback, pods leaving the cluster, outside
+                          clients sent to another node
 
 Next: network.nft runs the text.
 """
@@ -42,12 +45,16 @@ table {table} {{
 {pick_chains}
   chain service {{
     ip daddr . meta l4proto . th dport vmap @services
-    fib daddr type local ip daddr != 127.0.0.0/8 jump local_port
+    fib daddr type local jump local_port
   }}
   chain local_port {{
-    meta l4proto . th dport vmap @node_ports
+    ip daddr != 127.0.0.0/8 meta l4proto . th dport vmap @node_ports
     dnat ip to ip daddr . meta l4proto . th dport map @host_ports_at
     dnat ip to meta l4proto . th dport map @host_ports
+  }}
+  chain guard {{
+    type filter hook prerouting priority raw; policy accept;
+    iifname != "lo" ip daddr 127.0.0.0/8 drop
   }}
   chain prerouting {{
     type nat hook prerouting priority dstnat; policy accept;
@@ -77,6 +84,7 @@ table {table} {{
   chain postrouting {{
     type nat hook postrouting priority srcnat; policy accept;
     ct status dnat ip saddr . ip daddr @hairpin masquerade
+    ct status dnat ip saddr 127.0.0.0/8 oifname != "lo" masquerade
     ip saddr {pod_cidr} ip daddr != {cluster_cidr} oifname != "lo" masquerade
     ct status dnat ip saddr != {cluster_cidr} ip daddr {cluster_cidr} ip daddr != {pod_cidr} fib saddr type != local masquerade
   }}

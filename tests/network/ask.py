@@ -1,6 +1,6 @@
 """A client: asks an address several times and prints each answer or the name of the error.
 
-argv: tcp|udp, address, port, count, source port.
+argv: tcp|udp, address, port, count, source port (0: any), source address ("": any).
 """
 
 import socket
@@ -8,13 +8,14 @@ import sys
 
 PROTOCOL, ADDRESS, PORT, COUNT = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 SOURCE_PORT = int(sys.argv[5]) if len(sys.argv) > 5 else 0
+SOURCE_ADDRESS = sys.argv[6] if len(sys.argv) > 6 else ""
 
 for _ in range(COUNT):
     kind = socket.SOCK_STREAM if PROTOCOL == "tcp" else socket.SOCK_DGRAM
     with socket.socket(socket.AF_INET, kind) as client:
         client.settimeout(3)
-        if SOURCE_PORT:
-            client.bind(("", SOURCE_PORT))
+        if SOURCE_PORT or SOURCE_ADDRESS:
+            client.bind((SOURCE_ADDRESS, SOURCE_PORT))
         try:
             client.connect((ADDRESS, PORT))
             if PROTOCOL == "udp":

@@ -82,8 +82,18 @@ class Rig:
         self.servers.append(server)
         assert server.stdout is not None and server.stdout.readline() == "up\n"
 
-    def ask(self, where: str, address: str, number: int, *, count: int = 1, protocol: str = "tcp", source: int = 0) -> list[str]:
-        script = [sys.executable, "-S", str(HERE / "ask.py"), protocol, address, str(number), str(count), str(source)]
+    def ask(
+        self,
+        where: str,
+        address: str,
+        number: int,
+        *,
+        count: int = 1,
+        protocol: str = "tcp",
+        source: int = 0,
+        source_ip: str = "",
+    ) -> list[str]:
+        script = [sys.executable, "-S", str(HERE / "ask.py"), protocol, address, str(number), str(count), str(source), source_ip]
         return self.inside(where, script).splitlines()
 
     def close(self) -> None:
@@ -256,6 +266,28 @@ async def test_host_ports_lead_to_their_pod_until_it_ends(rig: Rig) -> None:
         it.cluster.put(POD, {**pod, "status": {"phase": "Succeeded", "podIP": PODS["a"]}})
         await moved.wait()
         assert rig.ask("out", NODE_IP, 9090) == ["ConnectionRefusedError"]
+
+
+async def test_host_ports_of_one_number_on_several_addresses(rig: Rig) -> None:
+    def pod(name: str, host_ip: str) -> dict[str, Any]:
+        ports = [{"hostPort": 9091, "hostIP": host_ip, "containerPort": 8080}]
+        return {
+            "metadata": {"name": name, "namespace": "shop"},
+            "spec": {"nodeName": "n1", "containers": [{"name": "c", "ports": ports}]},
+            "status": {"phase": "Running", "podIP": PODS[name]},
+        }
+
+    async with running(rig) as it:
+        moved = it.moved
+        it.cluster.put(POD, pod("a", "127.0.0.1"))
+        it.cluster.put(POD, pod("b", NODE_IP))
+        await moved.wait()
+        assert names(rig.ask("node", "127.0.0.1", 9091)) == {"a": 1}, "from the loopback"
+        assert names(rig.ask("node", "127.0.0.1", 9091, source_ip=NODE_IP)) == {"a": 1}, "to the loopback"
+        assert names(rig.ask("node", NODE_IP, 9091)) == {"b": 1}
+        assert names(rig.ask("out", NODE_IP, 9091)) == {"b": 1}
+        # The links that carry this also take what a pod addresses to the loopback: the guard stands before everything else.
+        assert 'iifname != "lo" ip daddr 127.0.0.0/8 drop' in rig.inside("node", ["nft", "list chain ip edgekube guard"])
 
 
 async def test_pods_leave_the_cluster_under_the_nodes_address(rig: Rig) -> None:
