@@ -87,13 +87,10 @@ def _import(settings: Settings, path: Path) -> list[str]:
     async def ask(runtime: CriRuntime) -> list[str]:
         return await runtime.import_archive(path)
 
-    try:
-        return _with_runtime(settings, ask)
-    except (OSError, ValueError) as error:
-        raise click.ClickException(f"{path} was not imported: {error}") from None
+    return _with_runtime(settings, ask, what=f"{path} was not imported")
 
 
-def _with_runtime(settings: Settings, ask: Callable[[CriRuntime], Awaitable[T]]) -> T:
+def _with_runtime(settings: Settings, ask: Callable[[CriRuntime], Awaitable[T]], *, what: str = "containerd refused") -> T:
     import trio
 
     from edgekube.containerd.cri import connect
@@ -111,4 +108,6 @@ def _with_runtime(settings: Settings, ask: Callable[[CriRuntime], Awaitable[T]])
             raise click.ClickException(
                 f"no containerd answers at {address}: run this with sudo, and see edgekube status"
             ) from None
-        raise click.ClickException(f"containerd refused: {failure.message}") from None
+        raise click.ClickException(f"{what}: {failure.message}") from None
+    except OSError as error:
+        raise click.ClickException(f"{what}: {error}") from None
