@@ -50,6 +50,8 @@ _OPEN_PATHS: Final = frozenset({"version", *ENDPOINTS})
 _NAMED: Final = re.compile(r"(?:^|,)metadata\.name==?([^,]+)(?:,|$)")
 _REVIEW_GROUPS: Final = ("authentication.k8s.io", "authorization.k8s.io")
 _CONNECTS: Final = ("exec", "attach", "portforward")
+#: All that may be done with a namespaced kind in every namespace at once; deleting is not.
+_ACROSS_NAMESPACES: Final = ("list", "watch")
 _READING_VERBS: Final = ("get", "list")
 
 
@@ -271,6 +273,11 @@ class Application:
         if kind is None or (asked.namespace and not kind.namespaced):
             await self._unknown(request, responder, asked.path)
             return
+        if kind.namespaced and not asked.namespace:
+            if asked.name:
+                raise StatusError("NotFound", "the server could not find the requested resource")
+            if asked.verb not in _ACROSS_NAMESPACES:
+                raise StatusError("MethodNotAllowed", "the server does not allow this method on the requested resource")
         exempt = _MASTERS in user.groups
         if asked.subresource in (*TUNNELS, PROXY) and asked.subresource in kind.subresources:
             with self._in_flight.place(inflight.WATCHING, exempt=exempt):

@@ -517,7 +517,12 @@ async def test_methods_that_are_not_there(api: Api) -> None:
     }
     for kind in STORED:
         talk = Talk(api, kind)
-        for method, path in (("POST", talk.path("a")), ("PUT", talk.path()), ("PATCH", talk.path()), ("OPTIONS", talk.path("a"))):
+        refused = [("POST", talk.path("a")), ("PUT", talk.path()), ("PATCH", talk.path()), ("OPTIONS", talk.path("a"))]
+        if kind.namespaced:
+            refused += [("POST", kind.path()), ("DELETE", kind.path())]  # in every namespace at once
+            nowhere = await api.ask("GET", kind.path("", "a"))
+            assert (nowhere.status, nowhere.json["details"]) == (404, {}), kind
+        for method, path in refused:
             answered = await api.ask(method, path, talk.made())
             assert (answered.status, answered.json) == (405, refusal), (method, path)
         below = await api.ask("GET", talk.path("a", "nothing"))
