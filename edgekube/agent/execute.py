@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import functools
 import logging
+from dataclasses import replace
 from pathlib import Path
+from typing import Final, cast
 
 import orjson
 import trio
@@ -32,13 +34,14 @@ from edgekube.agent.status import pod_ips
 from edgekube.agent.steps import KillContainer, RemoveContainer, RunSandbox, StartContainer
 from edgekube.agent.volumes.setup import remove_pod_directory, tear_down
 from edgekube.api.errors import StatusError
-from edgekube.api.kinds import POD, SECRET
+from edgekube.api.kinds import KINDS, POD, SECRET, Kind
 from edgekube.api.objects import Object, name_of, namespace_of, uid_of
 from edgekube.api.verbs import DeleteOptions
 from edgekube.containerd.model import ContainerConfig, RuntimeFailure, SandboxConfig
 
 log = logging.getLogger("edgekube.agent")
 
+_RUNTIMECLASS: Final = cast(Kind, KINDS.by_resource("node.k8s.io", "v1", "runtimeclasses"))
 #: Left to a container whose preStop hook has used up the grace period (as upstream).
 GRACE_AFTER_HOOK_SECONDS = 2
 
@@ -90,11 +93,18 @@ class Executor:
         """Returns the sandbox's id."""
         paths = self._node.paths(pod)
         await trio.to_thread.run_sync(functools.partial(paths.logs.mkdir, mode=0o755, parents=True, exist_ok=True))
+        config = self._sandbox_config(pod, paths, step.attempt)
+        if name := spec_of(pod).get("runtimeClassName"):
+            # Never a weaker runtime than was asked for: without the class, or the handler, the pod waits.
+            config = replace(config, runtime_handler=await self._handler(name))
         try:
-            return await self._node.runtime.run_sandbox(self._sandbox_config(pod, paths, step.attempt))
+            return await self._node.runtime.run_sandbox(config)
         except RuntimeFailure as failure:
             self._node.event(pod, "Warning", "FailedCreatePodSandBox", f"Failed to create pod sandbox: {failure.message}")
             raise
+
+    async def _handler(self, runtime_class: str) -> str:
+        return str((await self._node.verbs.get(_RUNTIMECLASS, "", runtime_class)).get("handler") or "")
 
     async def stop_sandbox(self, sandbox_id: str) -> None:
         await self._node.runtime.stop_sandbox(sandbox_id)

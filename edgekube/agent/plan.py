@@ -11,6 +11,7 @@ Next: agent.worker runs the steps through agent.execute.
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Final
 
 from edgekube.agent.outcome import outcome_of
 from edgekube.agent.plan_containers import plan_containers
@@ -20,7 +21,22 @@ from edgekube.agent.state import PodMemory, PodObserved
 from edgekube.agent.steps import Fail, Plan, Prepare, RemoveSandbox, RunSandbox, Step
 from edgekube.api.objects import Object, is_deleting
 
-DEADLINE_MESSAGE = "Pod was active on the node longer than the specified deadline"
+#: Namespaced, and of no effect on other pods (Kubernetes documentation, "Using sysctls in a Kubernetes Cluster").
+SAFE_SYSCTLS: Final = frozenset({
+    "kernel.shm_rmid_forced",
+    "net.ipv4.ip_local_port_range",
+    "net.ipv4.ip_local_reserved_ports",
+    "net.ipv4.ip_unprivileged_port_start",
+    "net.ipv4.ping_group_range",
+    "net.ipv4.tcp_fin_timeout",
+    "net.ipv4.tcp_keepalive_intvl",
+    "net.ipv4.tcp_keepalive_probes",
+    "net.ipv4.tcp_keepalive_time",
+    "net.ipv4.tcp_rmem",
+    "net.ipv4.tcp_syncookies",
+    "net.ipv4.tcp_wmem",
+})  # fmt: skip
+DEADLINE_MESSAGE: Final = "Pod was active on the node longer than the specified deadline"
 
 
 def plan(pod: Object, observed: PodObserved, memory: PodMemory, busy: Collection[str], now: float) -> Plan:
@@ -56,6 +72,9 @@ def _plan_running(pod: Object, observed: PodObserved, memory: PodMemory, busy: C
         else:
             steps.append(Prepare())
 
+    if not observed.sandboxes and (forbidden := _forbidden_sysctl(pod)):
+        return Plan((Fail("SysctlForbidden", f'forbidden sysctl: "{forbidden}" not allowlisted'),))
+
     sandbox = observed.sandbox
     if sandbox is None or sandbox.sandbox.state != "READY":
         trouble = memory.troubles.get("sandbox")
@@ -75,6 +94,14 @@ def _plan_running(pod: Object, observed: PodObserved, memory: PodMemory, busy: C
     if containers.wake_at is not None:
         wake_ats.append(containers.wake_at)
     return Plan((*steps, *containers.steps), min(wake_ats, default=None))
+
+
+def _forbidden_sysctl(pod: Object) -> str:
+    for item in (spec_of(pod).get("securityContext") or {}).get("sysctls") or []:
+        name = str(item["name"]).replace("/", ".")
+        if name not in SAFE_SYSCTLS:
+            return name
+    return ""
 
 
 def _next_sandbox_attempt(memory: PodMemory) -> int:

@@ -220,6 +220,14 @@ def test_an_active_deadline_ends_the_pod() -> None:
     assert sim.running() == [] and sim.memory.released
 
 
+def test_a_sysctl_that_is_not_known_to_be_safe_fails_the_pod_before_it_starts() -> None:
+    for name in ("kernel.msgmax", "kernel/msgmax"):
+        sim = Simulation(make_pod(securityContext={"sysctls": [{"name": name, "value": "1"}]}))
+        assert Fail("SysctlForbidden", 'forbidden sysctl: "kernel.msgmax" not allowlisted') in sim.plan().steps
+    sim = Simulation(make_pod(securityContext={"sysctls": [{"name": "net/ipv4/tcp_syncookies", "value": "1"}]}))
+    assert not any(isinstance(step, Fail) for step in sim.plan().steps)
+
+
 def test_a_container_that_waits_for_its_image_is_left_alone_until_then() -> None:
     sim = Simulation(make_pod())
     sim.step()
