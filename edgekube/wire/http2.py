@@ -240,6 +240,8 @@ class Http2Connection:
             return
         if sent:
             self._unsent_bytes -= len(data)
+            if self._room:
+                self._room.unpark_all()
         else:
             self._flushing = True
             self._wake_flusher()

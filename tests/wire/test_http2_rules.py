@@ -365,3 +365,18 @@ async def test_a_crowd_in_one_read_is_answered_in_order(identity: Identity) -> N
         ends = [stream for kind, flags, stream, _ in heard.frames if kind == frames.DATA and flags & frames.END_STREAM]
         assert ends == sorted(ends)
         heard.transport.close()
+
+
+async def test_a_crowd_that_fills_the_buffer_goes_on_once_it_is_sent(identity: Identity) -> None:
+    """More is queued in one turn than WIRE_UNSENT_BYTES_MAX, and the socket takes all of it at once."""
+    body = bytes(60_000)
+
+    async def handler(request: Request, responder: Responder) -> None:
+        await responder.send(200, {}, body)
+
+    wide = frames.settings({frames.INITIAL_WINDOW_SIZE: 1 << 20}) + frames.window_update(0, 1 << 24)
+    async with serving(handler, identity) as at:
+        heard = await say(at, wide, *[get(2 * n + 1) for n in range(40)])
+        for n in range(40):
+            assert await heard.body(2 * n + 1) == body
+        heard.transport.close()
