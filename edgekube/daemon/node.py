@@ -15,9 +15,10 @@ from functools import partial
 import trio
 
 from edgekube import limits
+from edgekube.agent.leases import give_back, leases_directory
 from edgekube.agent.run import run_agent
 from edgekube.api.verbs import Verbs
-from edgekube.containerd.cri import connect
+from edgekube.containerd.cri import CriRuntime, connect
 from edgekube.containerd.host import RuntimeUnavailable
 from edgekube.containerd.supervisor import supervise
 from edgekube.daemon.identity import Identity, is_api_server
@@ -69,6 +70,16 @@ def _first(group: BaseException) -> BaseException:
     return group
 
 
+async def _after_a_boot(settings: Settings, runtime: CriRuntime) -> None:
+    """What must be put in order once, before the first pod is made; the run directory is empty after a boot."""
+    done = settings.run_dir / "booted"
+    if done.exists():
+        return
+    known = {sandbox.id for sandbox in await runtime.list_sandboxes()}
+    await trio.to_thread.run_sync(give_back, leases_directory(settings.data_dir), known)
+    done.touch()
+
+
 async def run_node(
     settings: Settings,
     verbs: Verbs,
@@ -79,6 +90,7 @@ async def run_node(
 ) -> None:
     """Started once the Node is Ready and pods have a network. Raises RuntimeUnavailable when there is no usable containerd."""
     async with supervise(settings) as socket_path, connect(socket_path) as runtime, trio.open_nursery() as nursery:
+        await _after_a_boot(settings, runtime)
         async with trio.open_nursery() as starting:
             starting.start_soon(nursery.start, run_pod_network, settings, verbs, settings.node_ip)
 

@@ -201,17 +201,15 @@ def test_the_plug_is_pulled(world: Namespace) -> None:
 def test_the_plug_is_pulled_in_the_middle_of_things(world: Namespace) -> None:
     """While pods come and go: whatever was acknowledged is carried out, and nothing is left over."""
     cluster = world.cluster
-    world.kubectl("create", "deployment", "many", "--image=busybox:1.36", "--replicas=6", "--", "sleep", "1000")
+    world.kubectl("scale", "deployment/web", "--replicas=9")
     world.kubectl("delete", "pod", "mortal", "--wait=false")
-    until(lambda: len(world.get("pods", "-l", "app=many")["items"]) >= 3)
+    until(lambda: len(world.get("pods", "-l", "app=web")["items"]) >= 5)
     cluster.power_off()
     cluster.node.power_on()
     cluster.start()
-    world.kubectl("rollout", "status", "deployment/many", "--timeout=60s", timeout_seconds=70)
     world.kubectl("rollout", "status", "deployment/web", "--timeout=60s", timeout_seconds=70)
     until(lambda: "NotFound" in world.cluster.refused("get", "pod", "mortal", "-n", "world"))
-    world.kubectl("delete", "deployment", "many", "web", "--wait=false")
-    world.kubectl("delete", "pods", "--all", "--grace-period=0", "--force", "--wait=false")
+    world.kubectl("delete", "deployment", "web", "--wait=false")
     until(lambda: not world.get("pods")["items"])
     until(lambda: addresses_in_use(cluster) == set())
     until(lambda: not list((cluster.node.data_dir / "agent/pods").iterdir()))
