@@ -24,7 +24,8 @@ _CHECKOUT = "/srv/edgekube"
 _WHEELS = "/srv/wheels"
 #: The environment's wheels are of this interpreter's version; the machine's own may be another.
 _PYTHON = str(Path(sys.base_prefix) / "bin" / "python3")
-_INSTALL = f"cd / && EDGEKUBE_WHEELS={_WHEELS} PYTHON={_PYTHON} EDGEKUBE_WAIT_SECONDS=90 {_CHECKOUT}/install.sh"
+#: Compiling ahead is for slow boards; here it would only cost time.
+_INSTALL = f"cd / && PIP_NO_COMPILE=1 EDGEKUBE_WHEELS={_WHEELS} PYTHON={_PYTHON} EDGEKUBE_WAIT_SECONDS=90 {_CHECKOUT}/install.sh"
 #: Where an installation shows. The settings were there before it, and go with the data.
 _TRACES = "ip -4 address; ip -4 route; nft list tables; ls /opt /usr/local/bin /etc /var/log | grep -vx edgekube"
 
