@@ -47,7 +47,8 @@ class Cgroups:
     def _roots(self) -> list[Path]:
         if self.v2:
             return [self.root]
-        return [path for path in self.root.iterdir() if path.is_dir() and not path.is_symlink() and path.name != "unified"]
+        # "unified" too: on a host with both versions runc makes its cgroups there as well.
+        return [path for path in self.root.iterdir() if path.is_dir() and not path.is_symlink()]
 
     def make(self, path: str, resources: Resources) -> None:
         """Make the pod's cgroup and set its limits. OSError when the kernel refuses."""

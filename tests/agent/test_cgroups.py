@@ -86,3 +86,13 @@ def test_v2_writes_weight_and_limits_and_reads_usage(v2: Path) -> None:
     usage = cgroups.usage(path)
     assert usage is not None
     assert (usage.cpu_usage_ns, usage.memory_usage_bytes, usage.memory_working_set_bytes) == (1_500_000, 5000, 3000)
+
+
+def test_a_pod_is_removed_from_every_hierarchy_of_a_host_with_both_versions(tmp_path: Path) -> None:
+    folders = [tmp_path / root / "kubepods/burstable/podx/container" for root in ("cpu", "memory", "unified")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    cgroups = Cgroups("/kubepods", tmp_path)
+    assert cgroups.pods() == {"x": "/kubepods/burstable/podx"}
+    cgroups.remove("/kubepods/burstable/podx")
+    assert cgroups.pods() == {} and not any(folder.parent.exists() for folder in folders)
