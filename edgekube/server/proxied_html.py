@@ -59,8 +59,12 @@ def rewritten_url(url: str, prefix: str, hosts: tuple[str, ...]) -> str:
 
 def rewritten_page(page: str, prefix: str, hosts: tuple[str, ...]) -> str:
     finder = _StartTags()
-    finder.feed(page)
-    finder.close()
+    try:
+        finder.feed(page)
+        finder.close()
+    except AssertionError:
+        # html.parser gives up on a broken marked section ("<![;"); what it found before stands, the rest stays as it is.
+        pass
     line_starts = [0, *(match.end() for match in re.finditer("\n", page))]
     pieces, done = [], 0
     for line, column, tag, text in finder.found:
