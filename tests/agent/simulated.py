@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from edgekube.agent.names import CONTAINER_HASH, container_hash
+from edgekube.agent.names import CONTAINER_HASH, RESOURCES, container_hash
 from edgekube.agent.plan import plan
 from edgekube.agent.podspec import all_containers, container_named
+from edgekube.agent.resize import resources_text
 from edgekube.agent.state import ObservedContainer, PodMemory, PodObserved
 from edgekube.agent.steps import (
     Fail,
@@ -17,6 +18,7 @@ from edgekube.agent.steps import (
     Prepare,
     RemoveContainer,
     RemoveSandbox,
+    ResizeContainer,
     RunSandbox,
     StartContainer,
     Step,
@@ -83,6 +85,8 @@ class Simulation:
                 self.start(step)
             case KillContainer():
                 self.exits(step.name, 137)
+            case ResizeContainer():
+                self.memory.resized[step.container_id] = (container_named(self.pod, step.name) or {}).get("resources") or {}
             case RemoveContainer():
                 kept = tuple(item for item in self.observed.containers if item.status.id != step.container_id)
                 self.observed = replace(self.observed, containers=kept)
@@ -118,7 +122,7 @@ class Simulation:
             image=container["image"],
             image_ref="sha256:1",
             labels={},
-            annotations={CONTAINER_HASH: container_hash(container)},
+            annotations={CONTAINER_HASH: container_hash(container), RESOURCES: resources_text(container)},
             log_path="",
         )
         made = ObservedContainer(step.sandbox_id, status)

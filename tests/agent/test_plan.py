@@ -8,7 +8,17 @@ from hypothesis import strategies as st
 from edgekube.agent.outcome import outcome_of
 from edgekube.agent.plan import DEADLINE_MESSAGE
 from edgekube.agent.state import Waiting
-from edgekube.agent.steps import Fail, Finish, KillContainer, Prepare, RemoveSandbox, RunSandbox, StartContainer, StopSandbox
+from edgekube.agent.steps import (
+    Fail,
+    Finish,
+    KillContainer,
+    Prepare,
+    RemoveSandbox,
+    ResizeContainer,
+    RunSandbox,
+    StartContainer,
+    StopSandbox,
+)
 from edgekube.api.objects import Object
 from tests.agent.simulated import Simulation, make_pod
 
@@ -131,6 +141,37 @@ def test_a_changed_image_replaces_the_container() -> None:
     [kill] = sim.step()
     assert isinstance(kill, KillContainer)
     assert kill.message == "Container web definition changed, will be restarted"
+    sim.settle()
+    assert sim.started == [("web", 0), ("web", 1)]
+
+
+def test_a_resize_reaches_a_running_container_once() -> None:
+    small = {"limits": {"cpu": "1", "memory": "50Mi"}, "requests": {"cpu": "1", "memory": "50Mi"}}
+    large = {"limits": {"cpu": "2", "memory": "50Mi"}, "requests": {"cpu": "2", "memory": "50Mi"}}
+    web = {**named("web")[0], "resources": small}
+    sim = Simulation(make_pod(web))
+    sim.settle()
+    web["resources"] = large
+    [resize] = sim.step()
+    assert isinstance(resize, ResizeContainer)
+    assert sim.step() == ()
+    sim.forget()
+    assert resize in [step for _ in range(2) for step in sim.step()], "nothing says that it was done"
+    assert sim.step() == ()
+    assert sim.started == [("web", 0)]
+
+
+def test_a_resize_restarts_a_container_whose_policy_says_so() -> None:
+    memory_restarts = [
+        {"resourceName": "cpu", "restartPolicy": "NotRequired"},
+        {"resourceName": "memory", "restartPolicy": "RestartContainer"},
+    ]
+    web = {**named("web")[0], "resources": {"limits": {"cpu": "1", "memory": "50Mi"}}, "resizePolicy": memory_restarts}
+    sim = Simulation(make_pod(web))
+    sim.settle()
+    web["resources"] = {"limits": {"cpu": "1", "memory": "80Mi"}}
+    [kill] = sim.step()
+    assert isinstance(kill, KillContainer) and kill.message == "Container web resize requires restart"
     sim.settle()
     assert sim.started == [("web", 0), ("web", 1)]
 

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import os
 import signal
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import jwt
 import pytest
+import trio
 
+from edgekube.api import errors
 from edgekube.api.kinds import CONFIGMAP, POD, SECRET
-from edgekube.api.verbs import DeleteOptions
+from edgekube.api.objects import Object
+from edgekube.api.verbs import DeleteOptions, ListOptions
+from edgekube.containerd.model import Container
 from edgekube.containerd.supervisor import supervise
+from edgekube.registry.local import LocalVerbs
 from tests.agent.conftest import IMAGE, Node, container, is_ready
 
 pytestmark = pytest.mark.root
@@ -344,3 +353,130 @@ async def test_containers_outlive_containerd(node: Node) -> None:
         after = await node.pod("survivor")
         assert after["status"]["containerStatuses"] == before["status"]["containerStatuses"]
         await node.delete("newcomer")
+
+
+async def test_pods_that_start_together_cost_a_few_calls_each(node: Node) -> None:
+    calls: Counter[str] = Counter()
+    ask = node.runtime.rpc.call
+
+    async def counted(service: Any, method: str, *more: Any) -> Any:
+        calls[method] += 1
+        return await ask(service, method, *more)
+
+    node.runtime.rpc.call = counted  # type: ignore[method-assign,assignment]
+    names = [f"crowd-{number}" for number in range(8)]
+    for name in names:
+        await node.create(name)
+    for name in names:
+        await node.until_running(name)
+
+    assert {method: calls[method] for method in ("RunPodSandbox", "CreateContainer", "StartContainer")} == {
+        "RunPodSandbox": 8,
+        "CreateContainer": 8,
+        "StartContainer": 8,
+    }
+    # Each is asked for once, by its id; the world is listed as the clock says, not at every event.
+    assert calls["PodSandboxStatus"] == calls["ContainerStatus"] == 8
+    assert calls["ListContainers"] <= 3
+    assert calls["ImageStatus"] <= 8
+
+
+async def test_a_start_is_told_in_few_words(node: Node) -> None:
+    first = await node.create("terse")
+    seen: list[Object] = []
+    selection = ListOptions(field_selector="metadata.name=terse", revision=first["metadata"]["resourceVersion"])
+    async with node.verbs.watch(POD, "default", selection) as events:
+        async for event in events:
+            seen.append(event.object())
+            if is_ready(seen[-1]):
+                break
+    # At most: it is being made; it has an address; it runs and is ready.
+    assert len(seen) <= 3
+    assert seen[-1]["status"]["containerStatuses"][0]["state"].keys() == {"running"}
+
+
+async def test_a_container_runs_when_its_post_start_hook_has_ended(node: Node) -> None:
+    hook = {"postStart": {"exec": {"command": ["sh", "-c", "while [ ! -e /tmp/go ]; do sleep 0.05; done"]}}}
+    await node.create("hooked", [container("main", "sleep 1000", lifecycle=hook)])
+
+    async def made() -> bool:
+        return any(item.name == "main" and item.state == "RUNNING" for item in await mine())
+
+    async def mine() -> list[Container]:
+        return [item for item in await node.runtime.list_containers() if item.labels["io.kubernetes.pod.name"] == "hooked"]
+
+    await node.eventually(made)
+    assert node.pods is not None
+    node.pods.node.observer.hint()
+    pod = await node.until("hooked", lambda pod: pod["status"].get("containerStatuses"))
+    assert pod["status"]["containerStatuses"][0]["state"] == {"waiting": {"reason": "ContainerCreating"}}
+    [item] = await mine()
+    await node.runtime.exec_sync(item.id, ["touch", "/tmp/go"], 10)
+    await node.until_running("hooked", 5)
+
+
+class Unplugged:
+    """The way to the API, with the cable out until ``plug``."""
+
+    def __init__(self, verbs: LocalVerbs) -> None:
+        self._verbs = verbs
+        self.plugged = False
+
+    def __getattr__(self, verb: str) -> Any:
+        if verb == "watch":
+            return self._watch
+
+        async def call(*arguments: Any, **options: Any) -> Any:
+            await trio.lowlevel.checkpoint()
+            self._check()
+            return await getattr(self._verbs, verb)(*arguments, **options)
+
+        return call
+
+    def _check(self) -> None:
+        if not self.plugged:
+            raise errors.unavailable("the cable is out")
+
+    @asynccontextmanager
+    async def _watch(self, *arguments: Any, **options: Any) -> AsyncIterator[Any]:
+        await trio.lowlevel.checkpoint()
+        self._check()
+        async with self._verbs.watch(*arguments, **options) as events:
+            yield events
+
+
+async def test_after_a_power_off_pods_come_back_without_the_api(node: Node) -> None:
+    await node.create("alone", [container("main", "sleep 1000", env=[{"name": "COLOUR", "value": "green"}])])
+    pod = await node.until_running("alone")
+    checkpoint = node.place.settings.agent_dir / "pods" / pod["metadata"]["uid"] / "pod.json"
+    assert checkpoint.stat().st_mode & 0o777 == 0o600
+    [sandbox] = [row for row in await node.runtime.list_sandboxes() if row.uid == pod["metadata"]["uid"]]
+    await node.stop()
+    await node.runtime.stop_sandbox(sandbox.id)
+
+    verbs, cable = node.verbs, Unplugged(node.verbs)
+    node.verbs = cable  # type: ignore[assignment]
+    started = trio.Event()
+
+    async def start() -> None:
+        await node.start()
+        started.set()
+
+    node.nursery.start_soon(start)
+
+    async def back() -> bool:
+        return any(
+            item.state == "RUNNING" and item.labels["io.kubernetes.pod.uid"] == pod["metadata"]["uid"]
+            for item in await node.runtime.list_containers()
+        )
+
+    await node.eventually(back, 30)
+    before = await verbs.get(POD, "default", "alone")
+    assert before["status"] == pod["status"]  # nobody could be told
+    node.verbs, cable.plugged = verbs, True
+    again = await node.until(
+        "alone", lambda pod: is_ready(pod) and pod["status"]["containerStatuses"][0]["restartCount"] == 1, 40
+    )
+    assert await node.run_in(again, "sh", "-c", "echo $COLOUR") == "green\n"
+    with trio.fail_after(40):
+        await started.wait()

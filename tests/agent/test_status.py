@@ -7,6 +7,7 @@ from dataclasses import replace
 from edgekube.agent.log_source import log_of
 from edgekube.agent.state import Waiting
 from edgekube.agent.status import pod_status
+from edgekube.agent.status_writer import can_wait
 from edgekube.agent.takeover import memory_from
 from edgekube.api.objects import Object
 from tests.agent.simulated import Simulation, make_pod
@@ -137,3 +138,22 @@ def test_which_log_is_meant() -> None:
     assert log_of(sim.pod, "web", sim.observed, sim.memory, previous=True) == 0
     sim.exits("web", 1)
     assert log_of(sim.pod, "web", sim.observed, sim.memory, previous=True) == 1, "the run that it backs off from"
+
+
+def test_what_can_wait_is_the_way_up_alone() -> None:
+    sim = Simulation(make_pod())
+    creating = shown(sim)
+    assert can_wait({"phase": "Pending"}, creating)
+    sim.step()
+    with_address = shown(sim)
+    assert with_address["podIP"] and can_wait(creating, with_address)
+    sim.memory.waiting["web"] = Waiting("ErrImagePull", "no route", sim.now + 10)
+    assert not can_wait({"phase": "Pending"}, shown(sim)) and not can_wait(creating, shown(sim))
+    del sim.memory.waiting["web"]
+    sim.settle()
+    running = shown(sim)
+    assert not can_wait(creating, running)
+    # Once it runs nothing waits, be it a lost address.
+    assert not can_wait(running, {**running, "podIP": None})
+    sim.memory.failure = ("DeadlineExceeded", "too late")
+    assert not can_wait(creating, shown(sim))
