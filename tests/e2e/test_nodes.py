@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
-from edgekube.containerd import demo_image
+from edgekube.containerd import oci
 from tests.e2e.namespace import Namespace
-from tests.lab import images
 from tests.lab.cluster import Cluster, until
+from tests.lab.images import marked_busybox
 from tests.lab.registry import serving
 
 
@@ -89,7 +89,7 @@ def test_an_image_archive_is_imported_when_it_arrives(ns: Namespace) -> None:
     ns.kubectl("run", "p", "--image=edgekube.test/late:1", "--image-pull-policy=Never", "--", "sleep", "1000")
     ns.wait("jsonpath={.status.containerStatuses[0].state.waiting.reason}=ErrImageNeverPull", "pod/p")
     arriving = ns.cluster.node.disk / "late.tar"
-    images.make_busybox_archive(arriving, "edgekube.test/late:1")
+    oci.write_archive(arriving, {"edgekube.test/late:1": marked_busybox("late")})
     arriving.rename(ns.cluster.node.data_dir / "agent/images/late.tar")
     ns.ready("pod/p")
 
@@ -97,7 +97,7 @@ def test_an_image_archive_is_imported_when_it_arrives(ns: Namespace) -> None:
 def test_images_from_a_registry(ns: Namespace) -> None:
     """Debian's docker-registry on the node's own loopback; pushed to with nothing but HTTP."""
     with serving(ns.cluster.node) as registry:
-        reference = registry.push("factory/box", "1", demo_image.toolbox(images.BUSYBOX))
+        reference = registry.push("factory/box", "1", marked_busybox("from a registry"))
         ns.kubectl("run", "p", f"--image={reference}", "--", "sleep", "1000")
         ns.ready("pod/p")
         assert "Successfully pulled image" in ns.wait_for_event("p", "Pulled")

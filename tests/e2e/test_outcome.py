@@ -117,7 +117,6 @@ def test_the_first_day(ns: Namespace) -> None:
             watch.expect("Running")
         ns.kubectl("scale", "deployment/web", "--replicas=4")
         watch.expect("Pending")
-        watch.expect("ContainerCreating")
         watch.expect("1/1")
     ns.kubectl("rollout", "status", "deployment/web", "--timeout=30s")
     ns.kubectl("scale", "deployment/web", "--replicas=3")
