@@ -136,7 +136,7 @@ WIRE_POOL_IDLE_SECONDS = 60.0
 
 # --- reconcile -------------------------------------------------------------------------------------------------------
 
-#: Keys worked on at once over all controllers: enough for group commit to gather writes, few enough to keep the store's queue short.
+#: Keys worked on at once over all controllers: enough for group commit to gather writes, few enough for a short queue.
 RECONCILE_WORKERS = 16
 #: First and last pause before a failed key is planned again (upstream: 5 ms doubling to 1000 s; a board's owner waits less).
 RETRY_FIRST_SECONDS = 0.005

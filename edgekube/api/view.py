@@ -38,5 +38,5 @@ class View(Protocol):
 
     def changed_at(self, kind: Kind, namespace: str, name: str) -> float | None:
         """When this view last saw the object change, on the monotonic clock of Moment. What was there before the view filled
-        itself counts as changed at that time. An object that ended lately has the time of its end; None: not seen, or long gone."""
+        itself counts as changed at that time. An object that ended lately has the time of its end. None: not seen, or gone."""
         ...
