@@ -19,6 +19,7 @@ from edgekube.agent.env import expand
 from edgekube.agent.names import PodPaths, container_hash
 from edgekube.agent.podspec import grace_period_seconds, spec_of
 from edgekube.agent.problems import ConfigProblem, VolumeProblem
+from edgekube.agent.resize import resources_text
 from edgekube.agent.resources import container_resources
 from edgekube.agent.security import container_security
 from edgekube.agent.volumes.setup import volume_path
@@ -126,6 +127,7 @@ def container_config(
         },
         annotations={
             names.CONTAINER_HASH: container_hash(container),
+            names.RESOURCES: resources_text(container),
             names.RESTART_COUNT: str(attempt),
             names.TERMINATION_PATH: container.get("terminationMessagePath") or "/dev/termination-log",
             names.TERMINATION_POLICY: container.get("terminationMessagePolicy") or "File",

@@ -27,11 +27,11 @@ from edgekube.agent.names import PodPaths
 from edgekube.agent.podspec import container_named, containers_of, field_path, init_containers_of, spec_of
 from edgekube.agent.problems import ConfigProblem, CreateProblem, HookProblem, RunProblem, VolumeProblem
 from edgekube.agent.references import Key, references_of
-from edgekube.agent.resources import pod_resources, qos_class
+from edgekube.agent.resources import container_resources, pod_resources, qos_class
 from edgekube.agent.sandbox import hostname_of, sandbox_config
 from edgekube.agent.state import PodObserved
 from edgekube.agent.status import pod_ips
-from edgekube.agent.steps import KillContainer, RemoveContainer, RunSandbox, StartContainer
+from edgekube.agent.steps import KillContainer, RemoveContainer, ResizeContainer, RunSandbox, StartContainer
 from edgekube.agent.volumes.setup import remove_pod_directory, tear_down
 from edgekube.api.errors import StatusError
 from edgekube.api.kinds import KINDS, POD, SECRET, Kind
@@ -172,6 +172,9 @@ class Executor:
         except ConfigProblem as problem:
             tell("Warning", "Failed", f"Error: {problem.message}")
             raise
+        if step.attempt:
+            # A resize may have asked for this restart.
+            await trio.to_thread.run_sync(self._set_pod_cgroup, pod)
         sandbox = self._sandbox_config(pod, paths, observed.sandbox.sandbox.attempt if observed.sandbox else 0)
         with trio.CancelScope(shield=True):
             try:
@@ -231,6 +234,27 @@ class Executor:
         await node.runtime.stop_container(
             step.container_id, max(grace_seconds, min(step.grace_seconds, GRACE_AFTER_HOOK_SECONDS))
         )
+
+    def _set_pod_cgroup(self, pod: Object) -> OSError | None:
+        try:
+            self._node.cgroups.make(self._node.cgroups.path_of(qos_class(pod), uid_of(pod)), pod_resources(pod))
+        except OSError as error:
+            return error
+        return None
+
+    async def resize_container(self, pod: Object, step: ResizeContainer) -> Object:
+        """Returns the resources that it has now."""
+        node, container = self._node, container_named(pod, step.name)
+        if container is None:
+            raise ConfigProblem(f"container {step.name} is not in the pod")
+        # A pod never has less than its containers: the kernel takes a larger value before theirs, a smaller one after it.
+        await trio.to_thread.run_sync(self._set_pod_cgroup, pod)
+        await node.runtime.update_resources(step.container_id, container_resources(pod, container, node.memory_capacity_bytes))
+        if error := await trio.to_thread.run_sync(self._set_pod_cgroup, pod):
+            log.warning("pod cgroup cannot be set pod=%s/%s error=%s", namespace_of(pod), name_of(pod), error)
+        node.event(pod, "Normal", "ResizeCompleted", f"Container {step.name} resized", field_path(pod, step.name))
+        resources: Object = container.get("resources") or {}
+        return resources
 
     async def remove_container(self, pod: Object, step: RemoveContainer) -> None:
         await self._node.runtime.remove_container(step.container_id)

@@ -20,6 +20,7 @@ POD_UID: Final = "io.kubernetes.pod.uid"
 CONTAINER_NAME: Final = "io.kubernetes.container.name"
 
 CONTAINER_HASH: Final = "io.kubernetes.container.hash"
+RESOURCES: Final = "edgekube.local/resources"
 RESTART_COUNT: Final = "io.kubernetes.container.restartCount"
 TERMINATION_PATH: Final = "io.kubernetes.container.terminationMessagePath"
 TERMINATION_POLICY: Final = "io.kubernetes.container.terminationMessagePolicy"

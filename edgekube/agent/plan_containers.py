@@ -14,8 +14,9 @@ from collections.abc import Collection, Iterator
 from edgekube.agent.names import CONTAINER_HASH, container_hash
 from edgekube.agent.outcome import runs_again
 from edgekube.agent.podspec import containers_of, ephemeral_containers_of, grace_period_seconds, init_containers_of, is_sidecar
+from edgekube.agent.resize import needs_restart, resources_in_force
 from edgekube.agent.state import ObservedContainer, PodMemory, PodObserved
-from edgekube.agent.steps import KillContainer, Plan, RemoveContainer, StartContainer, Step
+from edgekube.agent.steps import KillContainer, Plan, RemoveContainer, ResizeContainer, StartContainer, Step
 from edgekube.api.objects import Object
 
 
@@ -74,7 +75,7 @@ class _Planner:
         self.steps.append(KillContainer(status.name, status.id, message, grace_seconds))
 
     def keep(self, container: Object, running: ObservedContainer) -> None:
-        """A running container goes on, unless its definition changed or a probe gave it up."""
+        """A running container goes on, unless its definition changed or a probe gave it up; its resources may change."""
         name, status = container["name"], running.status
         wanted, actual = container_hash(container), status.annotations.get(CONTAINER_HASH)
         if actual is not None and actual != wanted:
@@ -82,6 +83,17 @@ class _Planner:
         elif status.id in self.memory.probes.failed:
             message, grace_seconds = self.memory.probes.failed[status.id]
             self.kill(running, message, grace_seconds)
+        else:
+            self.resize(container, running)
+
+    def resize(self, container: Object, running: ObservedContainer) -> None:
+        name, before = container["name"], resources_in_force(running.status, self.memory)
+        if before is None or before == (container.get("resources") or {}):
+            return
+        if needs_restart(container, before):
+            self.kill(running, f"Container {name} resize requires restart", None)
+        else:
+            self.steps.append(ResizeContainer(name, running.status.id))
 
     def settle(self, container: Object, *, init: bool = False) -> None:
         """A container that should run, or run again if its policy says so."""

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from edgekube.agent.restart import Backoff
+from edgekube.api.objects import Object
 from edgekube.containerd.model import ContainerStatus, SandboxStatus
 
 
@@ -100,6 +101,8 @@ class PodMemory:
     exited: dict[str, ContainerStatus] = field(default_factory=dict)
     #: Termination messages by container id.
     messages: dict[str, str] = field(default_factory=dict)
+    #: The resources that running containers were given after they were made, by container id.
+    resized: dict[str, Object] = field(default_factory=dict)
     #: The restart counts that the API had when this process took the pod over.
     restarts: dict[str, int] = field(default_factory=dict)
     #: Set when the pod must end although its containers would go on: (reason, message) of status.

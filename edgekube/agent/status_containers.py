@@ -11,6 +11,7 @@ from __future__ import annotations
 from edgekube.agent.names import full_name
 from edgekube.agent.outcome import runs_again
 from edgekube.agent.podspec import is_sidecar, spec_of
+from edgekube.agent.resize import resources_in_force
 from edgekube.agent.restart import duration_text
 from edgekube.agent.state import PodMemory, PodObserved
 from edgekube.api import times
@@ -122,7 +123,9 @@ def container_status(
         status["containerID"] = f"containerd://{current.id}"
     elif before.get("containerID"):
         status["containerID"] = before["containerID"]
-    resources = container.get("resources")
+    resources = resources_in_force(current, memory) if current is not None else None
+    if resources is None:
+        resources = container.get("resources")
     if current is not None and current.state == "RUNNING" and not init:
         status["resources"] = resources or {}
         if resources and resources.get("requests"):

@@ -67,6 +67,18 @@ class KillContainer:
 
 
 @dataclass(frozen=True, slots=True)
+class ResizeContainer:
+    """Give a running container, and the pod's cgroup, the resources that the pod names now."""
+
+    name: str
+    container_id: str
+
+    @property
+    def key(self) -> str:
+        return f"container/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
 class RemoveContainer:
     """A dead container and its log."""
 
@@ -98,7 +110,16 @@ class Finish:
 
 
 Step: TypeAlias = (
-    Prepare | RunSandbox | StopSandbox | RemoveSandbox | StartContainer | KillContainer | RemoveContainer | Fail | Finish
+    Prepare
+    | RunSandbox
+    | StopSandbox
+    | RemoveSandbox
+    | StartContainer
+    | KillContainer
+    | ResizeContainer
+    | RemoveContainer
+    | Fail
+    | Finish
 )
 
 

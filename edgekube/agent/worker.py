@@ -38,6 +38,7 @@ from edgekube.agent.steps import (
     Prepare,
     RemoveContainer,
     RemoveSandbox,
+    ResizeContainer,
     RunSandbox,
     StartContainer,
     Step,
@@ -229,6 +230,8 @@ class PodWorker:
         for container_id in [known_id for known_id in memory.messages if known_id not in present]:
             del memory.messages[container_id]
             self._told_backoff.discard(container_id)
+        for container_id in [known_id for known_id in memory.resized if known_id not in present]:
+            del memory.resized[container_id]
 
     def _forget_probes(self, container_id: str) -> None:
         self.memory.probes.forget(container_id)
@@ -339,6 +342,9 @@ class PodWorker:
                 return functools.partial(observer.look_at_container, step.sandbox_id, container_id)
             case KillContainer():
                 await do.kill_container(pod, observed, step)
+            case ResizeContainer():
+                self.memory.resized[step.container_id] = await do.resize_container(pod, step)
+                return trio.lowlevel.checkpoint
             case RemoveContainer():
                 await do.remove_container(pod, step)
             case Finish(remove=False):
