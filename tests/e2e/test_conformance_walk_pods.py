@@ -82,3 +82,21 @@ def test_a_runtime_that_the_node_lacks_is_not_replaced_by_another(ns: Namespace)
     assert 'no runtime for "sealed" is configured' in ns.wait_for_event("p", "FailedCreatePodSandBox")
     assert ns.field("pod/p", ".status.phase") == "Pending"
     ns.kubectl("delete", "runtimeclass", f"sealed-{ns.name}")
+
+
+def test_a_resize_reaches_the_kernel_without_a_restart(ns: Namespace) -> None:
+    def resources(cpu: str, memory: str) -> dict[str, dict[str, str]]:
+        return {"requests": {"cpu": cpu, "memory": memory}, "limits": {"cpu": cpu, "memory": memory}}
+
+    containers = [{"name": "p", "image": BUSYBOX, "command": ["sleep", "1000"], "resources": resources("100m", "40Mi")}]
+    ns.kubectl("run", "p", f"--image={BUSYBOX}", f"--overrides={json.dumps({'spec': {'containers': containers}})}")
+    ns.ready("pod/p")
+    quota = "cat /sys/fs/cgroup/cpu.max 2>/dev/null || cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us"
+    assert ns.sh("p", quota).split()[0] == "10000"
+    for cpu, memory, expected in (("200m", "60Mi", "20000"), ("50m", "50Mi", "5000")):
+        change = {"spec": {"containers": [{"name": "p", "resources": resources(cpu, memory)}]}}
+        ns.kubectl("patch", "pod", "p", "--subresource=resize", "-p", json.dumps(change))
+        ns.wait(f"jsonpath={{.status.containerStatuses[0].resources.limits.cpu}}={cpu}", "pod/p")
+        assert ns.sh("p", quota).split()[0] == expected
+    [status] = ns.get("pod/p")["status"]["containerStatuses"]
+    assert (status["restartCount"], status["allocatedResources"]) == (0, resources("50m", "50Mi")["requests"])
