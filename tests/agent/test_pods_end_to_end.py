@@ -14,6 +14,7 @@ import jwt
 import pytest
 import trio
 
+from edgekube import limits
 from edgekube.api import errors
 from edgekube.api.kinds import CONFIGMAP, POD, SECRET
 from edgekube.api.objects import Object
@@ -364,6 +365,7 @@ async def test_pods_that_start_together_cost_a_few_calls_each(node: Node) -> Non
         return await ask(service, method, *more)
 
     node.runtime.rpc.call = counted  # type: ignore[method-assign,assignment]
+    began = trio.current_time()
     names = [f"crowd-{number}" for number in range(8)]
     for name in names:
         await node.create(name)
@@ -375,9 +377,10 @@ async def test_pods_that_start_together_cost_a_few_calls_each(node: Node) -> Non
         "CreateContainer": 8,
         "StartContainer": 8,
     }
-    # Each is asked for once, by its id; the world is listed as the clock says, not at every event.
-    assert calls["PodSandboxStatus"] == calls["ContainerStatus"] == 8
-    assert calls["ListContainers"] <= 3
+    # The world is listed as the clock says, not at every event; beside a listing, each is asked for once, by its id.
+    assert calls["ListContainers"] <= 3 + (trio.current_time() - began) // limits.RELIST_SECONDS
+    for method in ("PodSandboxStatus", "ContainerStatus"):
+        assert 8 <= calls[method] <= 8 * (1 + calls["ListContainers"])
     assert calls["ImageStatus"] <= 8
 
 
