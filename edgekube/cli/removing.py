@@ -158,6 +158,7 @@ def _pod_cidr(settings: Settings) -> str:
 
 def _remove_network(settings: Settings, pod_cidr: str, say: Say) -> None:
     nft.remove_table(TABLE)
+    addresses.forget_loopback_routing()
     cidr = pod_cidr or str(next(IPv4Network(settings.cluster_cidr).subnets(new_prefix=24)))
     addresses.batch(
         addresses.removal_commands(pod_cidr=cidr, service_cidr=settings.service_cidr, cluster_dns=settings.cluster_dns)

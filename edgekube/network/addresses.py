@@ -8,11 +8,14 @@ Holds: choosing is pure; preparing is idempotent. Next: network.node.
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 from collections.abc import Sequence
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any, Final
+
+log = logging.getLogger("edgekube.network")
 
 #: Kernel settings that forwarding needs, relative to /proc/sys. A pod that reaches itself through a Service makes the kernel
 #: send redirects, which nobody heeds and which use up the allowance of ICMP errors that refuse UDP. Links of pods, made later
@@ -106,6 +109,14 @@ def removal_commands(*, pod_cidr: str, service_cidr: str, cluster_dns: str) -> l
 def batch(commands: Sequence[str]) -> None:
     """Run ``ip`` commands; each on its own, so that one that is done already does not stop the rest."""
     subprocess.run(["ip", "-force", "-batch", "-"], input="\n".join(commands) + "\n", capture_output=True, text=True, check=False)
+
+
+def forget_loopback_routing(root: Path = Path("/proc/sys")) -> None:
+    """For uninstall: without the guard of our table no link made later may carry packets for the loopback."""
+    try:
+        (root / "net/ipv4/conf/default/route_localnet").write_text("0")
+    except OSError as error:
+        log.warning("net.ipv4.conf.default.route_localnet could not be set to 0: %s", error)
 
 
 def write_sysctls(root: Path = Path("/proc/sys")) -> list[str]:

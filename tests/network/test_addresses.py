@@ -47,3 +47,11 @@ def test_settings_that_the_kernel_refuses_are_named(tmp_path: Path) -> None:
     (tmp_path / "net/ipv4/ip_forward").write_text("0\n")
     assert write_sysctls(tmp_path) == [name for name in SYSCTLS if name != "net/ipv4/ip_forward"]
     assert (tmp_path / "net/ipv4/ip_forward").read_text() == "1"
+
+
+def test_an_uninstall_takes_loopback_routing_back(tmp_path: Path) -> None:
+    setting = tmp_path / "net/ipv4/conf/default/route_localnet"
+    setting.parent.mkdir(parents=True)
+    setting.write_text("1")
+    forget_loopback_routing(tmp_path)
+    assert setting.read_text() == "0"
