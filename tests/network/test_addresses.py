@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from edgekube.network.addresses import SYSCTLS, NoAddress, choose, write_sysctls
+from edgekube.network.addresses import SYSCTLS, NoAddress, choose, forget_loopback_routing, write_sysctls
 from edgekube.network.cni import FILE_NAME, conflist, write
 
 DEFAULT = {"dst": "default", "gateway": "192.0.2.254", "dev": "eth0"}
