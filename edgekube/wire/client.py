@@ -23,6 +23,7 @@ import trio
 
 from edgekube import limits
 from edgekube.wire.protocol import BodyTooLarge, ByteStream, Disconnected
+from edgekube.wire.raw import RawConnection
 from edgekube.wire.transport import Transport, connect, connect_unix
 
 #: Opens the connection below HTTP. OSError or ssl.SSLError when it cannot.
@@ -252,32 +253,6 @@ class HttpConnection:
         if not self._closed:
             self._closed = True
             self.transport.close()
-
-
-class RawConnection:
-    """A connection after its upgrade: a ByteStream whose first bytes may have come with the head."""
-
-    __slots__ = ("_early", "_transport")
-
-    def __init__(self, transport: Transport, early: bytes) -> None:
-        self._transport = transport
-        self._early = early
-
-    async def send_all(self, data: bytes | memoryview) -> None:
-        await self._transport.send_all(data)
-
-    async def receive_some(self, max_bytes: int = 65536) -> bytes:
-        if self._early:
-            await trio.lowlevel.checkpoint()
-            data, self._early = self._early[:max_bytes], self._early[max_bytes:]
-            return data
-        return await self._transport.receive_some(max_bytes)
-
-    async def send_eof(self) -> None:
-        await self._transport.send_eof()
-
-    async def aclose(self) -> None:
-        await self._transport.aclose()
 
 
 def request_head(method: str, target: str, headers: Mapping[str, str], authority: str, body_bytes: int | None) -> bytes:

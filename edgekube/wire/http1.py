@@ -26,6 +26,7 @@ from edgekube import limits
 from edgekube.wire.answers import Refused, response_head
 from edgekube.wire.connection import Shell, only
 from edgekube.wire.protocol import Body, BodyTooLarge, ByteStream, Disconnected, Request, Responder
+from edgekube.wire.raw import RawConnection
 from edgekube.wire.transport import Transport
 
 log = logging.getLogger("edgekube.wire")
@@ -223,32 +224,6 @@ class Http1Responder:
             raise RuntimeError("the response has been started already")
         self._upgraded = self.started = self.ended = True
         return await self._connection.hand_over()
-
-
-class _HandedOver:
-    """The raw connection: what was read behind the request head comes first."""
-
-    __slots__ = ("_early", "_transport")
-
-    def __init__(self, transport: Transport, early: bytes) -> None:
-        self._transport = transport
-        self._early = early
-
-    async def send_all(self, data: bytes | memoryview) -> None:
-        await self._transport.send_all(data)
-
-    async def receive_some(self, max_bytes: int = 65536) -> bytes:
-        if self._early:
-            await trio.lowlevel.checkpoint()
-            data, self._early = self._early[:max_bytes], self._early[max_bytes:]
-            return data
-        return await self._transport.receive_some(max_bytes)
-
-    async def send_eof(self) -> None:
-        await self._transport.send_eof()
-
-    async def aclose(self) -> None:
-        await self._transport.aclose()
 
 
 class Http1Connection:
@@ -586,7 +561,7 @@ class Http1Connection:
         self._raw_mode = True
         early = b"".join(self._unparsed)
         self._unparsed.clear()
-        return _HandedOver(self.transport, early)
+        return RawConnection(self.transport, early)
 
 
 class _Nothing:
