@@ -1,6 +1,13 @@
 #!/usr/bin/env bash
 # Make this machine a Kubernetes cluster of one node: sudo ./install.sh
+# Or a node of a cluster that another machine is the server of: sudo ./install.sh agent
 # For Debian 12 and 13 and Raspberry Pi OS. May be run again at any time: it upgrades edgekube and leaves containers running.
+#
+#   agent                       with a token, or with a code that a person types on the server (docs/joining.md); its settings:
+#     --token-file FILE         join with the token in FILE; - reads it from standard input
+#     --server URL              https://HOST:6443; without it the server is found by mDNS. May be given several times
+#     --cluster NAME            join no cluster but this one: its name, id, or the beginning of its CA's fingerprint
+#   --node-name, --node-ip      as in docs/configuration.md; all of these are written into /etc/edgekube/config.yaml
 #
 #   EDGEKUBE_WHEELS=DIR         take Python packages from this directory only (docs/configuration.md, "Without internet")
 #   EDGEKUBE_WAIT_SECONDS=180   how long to wait for the node
@@ -13,9 +20,12 @@ prefix=/opt/edgekube
 venv=$prefix/venv
 link=/usr/local/bin/edgekube
 unit=/etc/systemd/system/edgekube-server.service
+agent_unit=/etc/systemd/system/edgekube-agent.service
+role_file=$prefix/role
 record=$prefix/installed-packages
 log_dir=/var/log/edgekube
 config=/etc/edgekube/config.yaml
+token_file=/etc/edgekube/token
 packages=(containerd runc containernetworking-plugins nftables iproute2 conntrack python3-venv busybox-static)
 wait_seconds=${EDGEKUBE_WAIT_SECONDS:-180}
 
@@ -41,6 +51,41 @@ logged() {
         fail "$what failed (all of it: $log_dir/install.log)" "$advice"
     fi
 }
+
+role=$(cat "$role_file" 2>/dev/null || true)
+# An installation from before there were two roles.
+if [ -z "$role" ] && [ -e /var/lib/edgekube/server/state.db ]; then role=server; fi
+given_token=''
+servers=()
+settings=()
+while [ $# -gt 0 ]; do
+    case $1 in
+        server | agent)
+            [ -z "$role" ] || [ "$role" = "$1" ] ||
+                fail "this machine is an edgekube $role" "to make it the other: sudo edgekube uninstall, then run this again"
+            role=$1
+            shift
+            continue
+            ;;
+        --token-file | --server | --cluster | --node-name | --node-ip) [ $# -ge 2 ] || fail "$1 needs a value" ;;
+        --token) fail "a token on a command line can be read by everybody on this machine" "give --token-file FILE, or - for stdin" ;;
+        *) fail "unknown argument $1" "usage: sudo ./install.sh [agent] [--server URL] [--token-file FILE]; the head of this file says more" ;;
+    esac
+    case $1 in
+        --token-file) given_token=$2 ;;
+        --server) servers+=("$2") ;;
+        *) settings+=("${1#--}: $2") ;;
+    esac
+    shift 2
+done
+role=${role:-server}
+if [ "$role" = server ] && { [ -n "$given_token" ] || [ ${#servers[@]} -gt 0 ]; }; then
+    fail "--token-file and --server are for an agent" "sudo ./install.sh agent ..."
+fi
+if [ ${#servers[@]} -gt 0 ]; then
+    list=$(printf ', %s' "${servers[@]}")
+    settings+=("server: [${list#, }]")
+fi
 
 [ "$(id -u)" = 0 ] || fail "this installs packages and a service: run it as root" "sudo ./install.sh"
 [ -f "$source_dir/pyproject.toml" ] || fail "$source_dir has no pyproject.toml: run install.sh from the checkout it came in"
@@ -122,6 +167,9 @@ install -m 755 "$source_dir/systemd/edgekube-supervise" "$prefix/bin/edgekube-su
 mkdir -p "$(dirname "$link")"
 ln -sfn "$venv/bin/edgekube" "$link"
 
+echo "$role" >"$role_file"
+[ "$role" = server ] || unit=$agent_unit
+
 if [ ! -e "$config" ]; then
     install -d -m 755 "$(dirname "$config")"
     cat >"$config" <<'CONFIG'
@@ -132,6 +180,18 @@ if [ ! -e "$config" ]; then
 #service-cidr: 10.43.0.0/16
 CONFIG
 fi
+if [ -n "$given_token" ]; then
+    # Written before it is read: nobody else sees it, not even for a moment.
+    (umask 077 && : >"$token_file")
+    chmod 600 "$token_file"
+    if [ "$given_token" = - ]; then cat >"$token_file"; else cat "$given_token" >"$token_file"; fi
+    grep -q '^EK1::' "$token_file" || fail "there is no token in $given_token" "sudo edgekube token create, on the server, prints one"
+    settings+=("token-file: $token_file")
+fi
+for setting in "${settings[@]}"; do
+    { sed "/^${setting%%:*}:/d" "$config"; echo "$setting"; } >"$scratch/config"
+    cat "$scratch/config" >"$config"
+done
 
 # --- the host ---
 
@@ -145,12 +205,12 @@ sed 's/^/         /' "$scratch/check"
 # --- the service ---
 
 if systemd_runs; then
-    step "starting the service (systemd: edgekube-server)"
-    install -m 644 "$source_dir/systemd/edgekube-server.service" "$unit"
+    step "starting the service (systemd: edgekube-$role)"
+    install -m 644 "$source_dir/systemd/edgekube-$role.service" "$unit"
     systemctl daemon-reload
-    systemctl enable edgekube-server.service >/dev/null 2>&1
+    systemctl enable "edgekube-$role.service" >/dev/null 2>&1
     # Not waited for here: `edgekube status --wait` tells how it gets on. Its containers outlive the restart.
-    systemctl restart --no-block edgekube-server.service
+    systemctl restart --no-block "edgekube-$role.service"
 else
     step "starting edgekube in the background (PID 1 is not systemd)"
     "$prefix/bin/edgekube-supervise" restart
@@ -161,15 +221,24 @@ if ! "$venv/bin/edgekube" status --wait "$wait_seconds"; then
         "the lines above say why; edgekube goes on trying. See docs/troubleshooting.md"
 fi
 
-cat <<DONE
+if [ "$role" = agent ]; then
+    cat <<DONE
+
+edgekube runs, and this machine is a Ready node of its cluster ($((SECONDS - began)) s). On the server: kubectl get nodes
+  sudo edgekube status                              how it is; sudo edgekube uninstall removes it
+DONE
+else
+    cat <<DONE
 
 edgekube runs, and this machine is a Ready node ($((SECONDS - began)) s). Next:
 
   sudo edgekube kubeconfig --out ~/.kube/config     kubectl for you (mkdir -p ~/.kube before; kubernetes.io/docs/tasks/tools)
   kubectl get nodes
   sudo edgekube image demo                          an image to try, without a registry: docs/first-deployment.md
+  sudo edgekube token create                        a token for another machine to join with: docs/joining.md
   sudo edgekube status                              how it is; sudo edgekube uninstall removes it
 DONE
+fi
 if ! systemd_runs; then
     echo "  $prefix/bin/edgekube-supervise start|stop|restart   (not started at boot by itself: PID 1 is not systemd)"
 fi

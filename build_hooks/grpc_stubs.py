@@ -1,18 +1,21 @@
-"""Turn edgekube/containerd/proto/*.proto into importable message classes.
+"""Turn the .proto files of edgekube/containerd/proto and edgekube/agent/proto into importable message classes.
 
 Enters: the .proto files.
-Leaves: edgekube/containerd/_generated/, one module ``<name>_pb2.py`` per file: its descriptor as bytes and the classes made of
+Leaves: _generated/ beside each proto/, one module ``<name>_pb2.py`` per file: its descriptor as bytes and the classes made of
 it.
 Holds: the modules work with every protobuf the project allows. protoc's own Python output does not: it refuses a runtime older
 than the compiler, and the compiler comes with whatever grpcio-tools the build environment has. The descriptors go into a
 private pool, so nothing else in the process that knows the same names (another copy of the CRI) can clash with them.
-Next: edgekube.containerd.rpc.
+Next: edgekube.containerd.rpc, edgekube.agent.csi.
 """
 
 from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+
+#: Of edgekube, those that have a proto/.
+PACKAGES = ("containerd", "agent")
 
 _MODULE = '''"""Made from {proto} by build_hooks/grpc_stubs.py. Do not edit."""
 
@@ -28,12 +31,18 @@ for _name, _message in DESCRIPTOR.message_types_by_name.items():
 
 
 def generate(root: Path) -> None:
-    """Write the modules under ``root``/edgekube/containerd/_generated. Raises RuntimeError when a .proto does not compile."""
+    """Write the modules under ``root``. Raises RuntimeError when a .proto does not compile."""
+    for package in PACKAGES:
+        if (root / "edgekube" / package / "proto").is_dir():
+            _generate(root / "edgekube" / package)
+
+
+def _generate(package: Path) -> None:
     from google.protobuf.descriptor_pb2 import FileDescriptorSet
     from grpc_tools import protoc
 
-    source = root / "edgekube" / "containerd" / "proto"
-    target = root / "edgekube" / "containerd" / "_generated"
+    source = package / "proto"
+    target = package / "_generated"
     protos = sorted(path.name for path in source.glob("*.proto"))
     with tempfile.TemporaryDirectory() as scratch:
         compiled = Path(scratch) / "descriptors"

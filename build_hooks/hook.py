@@ -1,7 +1,7 @@
 """Build hook: makes what is derived and never committed (API schemas, gRPC messages).
 
 Enters: the source tree, whether a checkout, an unpacked sdist or an editable install.
-Leaves: edgekube/api/*.bin and edgekube/containerd/_generated/ in that tree; hatchling takes them as artifacts.
+Leaves: edgekube/api/*.bin and edgekube/{containerd,agent}/_generated/ in that tree; hatchling takes them as artifacts.
 Holds: the generators are loaded by their path; no import of the tree's own packages is needed, so isolated builds work.
 Next: build_hooks.schemas, build_hooks.grpc_stubs, build_hooks.protobuf_fields.
 """

@@ -8,14 +8,14 @@ Next: admission.rbac decides; server.router asks.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from edgekube.api.verbs import UserInfo
 
 
-@dataclass(frozen=True, slots=True)
-class Attributes:
+class Attributes(Struct, frozen=True):
     user: UserInfo
     verb: str  # get list watch create update patch delete deletecollection, impersonate…; lower-case method for a path
     group: str = ""
@@ -25,10 +25,13 @@ class Attributes:
     namespace: str = ""
     name: str = ""
     path: str = ""
+    #: What a list's or watch's field selector pins down: ("spec.nodeName", "pi-1").
+    fields: tuple[tuple[str, str], ...] = ()
+    #: A list's or watch's label selector, as it was sent.
+    label_selector: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     allowed: bool
     reason: str = ""
 

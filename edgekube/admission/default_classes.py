@@ -26,12 +26,16 @@ def _default_of(classes: Iterable[Object], marks: tuple[str, ...]) -> str | None
     return min(name_of(row) for row in chosen if str((row.get("metadata") or {}).get("creationTimestamp") or "") == newest)
 
 
+def default_storage_class(classes: Iterable[Object]) -> str | None:
+    return _default_of(classes, _DEFAULT_STORAGE)
+
+
 def admit_claim(claim: Object, classes: Iterable[Object]) -> None:
     """``storageClassName: ""`` is a choice: no class."""
     spec = claim.setdefault("spec", {})
     if spec.get("storageClassName") is not None or "volume.beta.kubernetes.io/storage-class" in annotations_of(claim):
         return
-    name = _default_of(classes, _DEFAULT_STORAGE)
+    name = default_storage_class(classes)
     if name is not None:
         spec["storageClassName"] = name
 

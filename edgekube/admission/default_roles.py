@@ -19,13 +19,17 @@ _READ: Final = ("get", "list", "watch")
 _WRITE: Final = ("create", "delete", "deletecollection", "patch", "update")
 _ALL: Final = (*_READ, *_WRITE)
 
-_Rule = tuple[Sequence[str], Sequence[str], Sequence[str]]  # verbs, API groups, resources
+#: verbs, API groups, resources, and where it is not every object: names
+_Rule = tuple[Sequence[str], Sequence[str], Sequence[str]] | tuple[Sequence[str], Sequence[str], Sequence[str], Sequence[str]]
 
 
 def _rules(rules: Sequence[_Rule], paths: Sequence[str] = ()) -> list[Object]:
-    result: list[Object] = [
-        {"verbs": list(verbs), "apiGroups": list(groups), "resources": list(resources)} for verbs, groups, resources in rules
-    ]
+    result: list[Object] = []
+    for verbs, groups, resources, *names in rules:
+        rule: Object = {"verbs": list(verbs), "apiGroups": list(groups), "resources": list(resources)}
+        if names:
+            rule["resourceNames"] = list(names[0])
+        result.append(rule)
     if paths:
         result.append({"verbs": ["get"], "nonResourceURLs": list(paths)})
     return result
@@ -79,7 +83,14 @@ _CORE_VIEW: Final = ("configmaps", "endpoints", "persistentvolumeclaims", "persi
 _CORE_VIEW_2: Final = ("bindings", "events", "limitranges", "namespaces/status", "pods/log", "pods/status",
                        "replicationcontrollers/status", "resourcequotas", "resourcequotas/status", "namespaces")  # fmt: skip
 
+#: The group in which these kinds began. Nothing is served there any more; roles that name it stay what they are upstream.
+_EXTENSIONS: Final = ("daemonsets", "deployments", "deployments/scale", "ingresses", "networkpolicies", "replicasets",
+                      "replicasets/scale", "replicationcontrollers/scale")  # fmt: skip
+_EXTENSIONS_STATUS: Final = ("daemonsets/status", "deployments/status", "ingresses/status", "replicasets/status")
+
 _VIEW: Final[tuple[_Rule, ...]] = (
+    (_READ, ("events.k8s.io",), ("events",)),
+    (_READ, ("extensions",), (*_EXTENSIONS, *_EXTENSIONS_STATUS)),
     (_READ, ("",), _CORE_VIEW),
     (_READ, ("",), _CORE_VIEW_2),
     (_READ, ("discovery.k8s.io",), ("endpointslices",)),
@@ -91,6 +102,8 @@ _VIEW: Final[tuple[_Rule, ...]] = (
     (_READ, ("resource.k8s.io",), ("resourceclaims", "resourceclaims/status", "resourceclaimtemplates")),
 )
 _EDIT: Final[tuple[_Rule, ...]] = (
+    (_WRITE, ("events.k8s.io",), ("events",)),
+    (_WRITE, ("extensions",), (*_EXTENSIONS, "deployments/rollback")),
     (_READ, ("",), ("pods/attach", "pods/exec", "pods/portforward", "pods/proxy", "secrets", "services/proxy")),
     (("impersonate",), ("",), ("serviceaccounts",)),
     (_WRITE, ("",), ("pods", "pods/attach", "pods/exec", "pods/portforward", "pods/proxy")),
@@ -111,6 +124,7 @@ _ADMIN: Final[tuple[_Rule, ...]] = (
     (_ALL, (_GROUP,), ("rolebindings", "roles")),
 )
 
+_METRICS: Final[tuple[_Rule, ...]] = ((_READ, ("metrics.k8s.io",), ("nodes", "pods")),)
 _EVENTS: Final[_Rule] = (("create", "patch", "update"), ("", "events.k8s.io"), ("events",))
 _TOKEN_REVIEWS: Final[tuple[_Rule, ...]] = (
     (("create",), ("authentication.k8s.io",), ("tokenreviews",)),
@@ -156,22 +170,29 @@ _COMPONENTS: Final[dict[str, tuple[_Rule, ...]]] = {
     "system:kube-scheduler": (
         _EVENTS,
         (("create",), ("coordination.k8s.io",), ("leases",)),
-        (("get", "list", "update", "watch"), ("coordination.k8s.io",), ("leases", "leasecandidates")),
+        (("get", "list", "update", "watch"), ("coordination.k8s.io",), ("leases",), ("kube-scheduler",)),
+        (_ALL, ("coordination.k8s.io",), ("leasecandidates",)),
         (_READ, ("",), ("nodes", "namespaces", "replicationcontrollers", "services", "persistentvolumes",
                         "persistentvolumeclaims")),
         (("delete", "get", "list", "watch"), ("",), ("pods",)),
         (("create",), ("",), ("bindings", "pods/binding")),
         (("patch", "update"), ("",), ("pods/status",)),
-        (_READ, ("apps",), ("replicasets", "statefulsets")),
+        (("update",), ("",), ("pods/finalizers",)),
+        (_READ, ("apps", "extensions"), ("replicasets",)),
+        (_READ, ("apps",), ("statefulsets",)),
         (_READ, ("policy",), ("poddisruptionbudgets",)),
-        (_READ, ("storage.k8s.io",), ("csidrivers", "csinodes", "csistoragecapacities", "storageclasses",
+        (_READ, ("storage.k8s.io",), ("csidrivers", "csinodes", "csistoragecapacities",
                                       "volumeattachments")),
         (_READ, ("resource.k8s.io",), ("deviceclasses", "resourceclaims", "resourceslices")),
+        (("create", "delete", "patch", "update"), ("resource.k8s.io",), ("resourceclaims",)),
+        (("get", "list", "patch", "update", "watch"), ("resource.k8s.io",), ("resourceclaims/status",)),
+        (("patch", "update"), ("resource.k8s.io",), ("resourceclaims/binding",)),
         *_TOKEN_REVIEWS,
     ),
     "system:kube-controller-manager": (
         _EVENTS,
-        (("create", "get", "list", "update", "watch"), ("coordination.k8s.io",), ("leases",)),
+        (("create",), ("coordination.k8s.io",), ("leases",)),
+        (("get", "update"), ("coordination.k8s.io",), ("leases",), ("kube-controller-manager",)),
         (("create",), ("",), ("secrets", "serviceaccounts", "serviceaccounts/token")),
         (("delete",), ("",), ("secrets",)),
         (("get",), ("",), ("configmaps", "namespaces", "secrets", "serviceaccounts")),
@@ -186,14 +207,29 @@ _COMPONENTS: Final[dict[str, tuple[_Rule, ...]]] = {
         (("patch", "update"), ("",), ("pods/status",)),
         (("create",), ("",), ("pods/eviction", "serviceaccounts/token")),
         (_READ, ("",), ("services", "configmaps", "secrets")),
-        (("get",), ("",), ("persistentvolumeclaims", "persistentvolumes", "serviceaccounts")),
+        (("get",), ("",), ("endpoints", "persistentvolumeclaims", "persistentvolumes", "serviceaccounts")),
+        (("get", "patch", "update"), ("",), ("persistentvolumeclaims/status",)),
+        (("create",), ("authorization.k8s.io",), ("localsubjectaccessreviews",)),
+        (("get",), ("resource.k8s.io",), ("resourceclaims",)),
+        (("deletecollection",), ("resource.k8s.io",), ("resourceslices",)),
+        (_READ, ("storage.k8s.io",), ("csidrivers",)),
+        (("create", "delete", "get", "patch", "update"), ("storage.k8s.io",), ("csinodes",)),
+        (("get",), ("storage.k8s.io",), ("volumeattachments",)),
         (("create", "delete", "get", "patch", "update"), ("coordination.k8s.io",), ("leases",)),
         (("create", "get", "list", "watch"), ("certificates.k8s.io",), ("certificatesigningrequests",)),
         (_READ, ("node.k8s.io",), ("runtimeclasses",)),
-        (_READ, ("discovery.k8s.io",), ("endpointslices",)),
         _EVENTS,
         *_TOKEN_REVIEWS,
     ),
+    "system:heapster": (
+        (_READ, ("",), ("events", "namespaces", "nodes", "pods")), (_READ, ("extensions",), ("deployments",)),
+    ),
+    **{
+        f"system:certificates.k8s.io:{signer}-approver": (
+            (("approve",), ("certificates.k8s.io",), ("signers",), (f"kubernetes.io/{signer}",)),
+        )
+        for signer in ("kube-apiserver-client", "kube-apiserver-client-kubelet", "kubelet-serving", "legacy-unknown")
+    },
     "system:certificates.k8s.io:certificatesigningrequests:nodeclient": (
         (("create",), ("certificates.k8s.io",), ("certificatesigningrequests/nodeclient",)),
     ),
@@ -201,6 +237,23 @@ _COMPONENTS: Final[dict[str, tuple[_Rule, ...]]] = {
         (("create",), ("certificates.k8s.io",), ("certificatesigningrequests/selfnodeclient",)),
     ),
 }  # fmt: skip
+
+#: What control loops ask of other API servers, which ask here whether they may. Here they are part of the server, so of
+#: upstream's rules only those are left, and what may delete is nobody's service account.
+_CONTROLLERS: Final[dict[str, Sequence[_Rule]]] = {
+    "namespace-controller": (
+        (("get", "list", "watch", "delete", "deletecollection"), ("*",), ("*",)),
+    ),
+    "horizontal-pod-autoscaler": (
+        (("list", "watch"), ("metrics.k8s.io",), ("pods",)),
+        (_READ, ("custom.metrics.k8s.io",), ("*",)),
+        (_READ, ("external.metrics.k8s.io",), ("*",)),
+    ),
+}  # fmt: skip
+_CONTROLLER_SUBJECTS: Final = {
+    "namespace-controller": _user("system:kube-controller-manager"),
+    "horizontal-pod-autoscaler": _account("horizontal-pod-autoscaler"),
+}
 
 _DISCOVERY_PATHS: Final = ("/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/openapi", "/openapi/*", "/readyz",
                            "/version", "/version/")  # fmt: skip
@@ -216,11 +269,15 @@ def _user_facing() -> Iterator[Object]:
     for name, rules in parts.items():
         label = f"rbac.authorization.k8s.io/aggregate-to-{name}"
         yield _cluster_role(f"system:aggregate-to-{name}", rules, {label: "true"})
+    # As metrics-server brings it along: here its API is built in.
+    labels = {f"rbac.authorization.k8s.io/aggregate-to-{name}": "true" for name in parts}
+    yield _cluster_role("system:aggregated-metrics-reader", _rules(_METRICS), labels)
     for name, names in includes.items():
         # Upstream chains admin <- edit <- view by labels on the aggregated roles themselves.
         target = {"view": "edit", "edit": "admin"}.get(name)
         labels = {f"rbac.authorization.k8s.io/aggregate-to-{target}": "true"} if target else {}
-        role = _cluster_role(name, [rule for part in names for rule in parts[part]], labels)
+        rules = [*(rule for part in names for rule in parts[part]), *_rules(_METRICS)]
+        role = _cluster_role(name, rules, labels)
         selector = {"matchLabels": {f"rbac.authorization.k8s.io/aggregate-to-{name}": "true"}}
         role["aggregationRule"] = {"clusterRoleSelectors": [selector]}
         yield role
@@ -229,14 +286,18 @@ def _user_facing() -> Iterator[Object]:
 def _discovery() -> Iterator[Object]:
     yield _cluster_role("system:discovery", _rules((), _DISCOVERY_PATHS))
     yield _cluster_role("system:public-info-viewer", _rules((), _PUBLIC_PATHS))
-    yield _cluster_role("system:monitoring", _rules((), ("/healthz", "/healthz/*", "/livez", "/livez/*", "/metrics",
-                                                         "/metrics/slis", "/readyz", "/readyz/*")))  # fmt: skip
+    yield _cluster_role("system:monitoring", _rules(
+        ((("get",), ("",), ("nodes/metrics",)),),
+        ("/flagz", "/healthz", "/healthz/*", "/livez", "/livez/*", "/metrics", "/metrics/slis", "/readyz", "/readyz/*",
+         "/statusz"),
+    ))  # fmt: skip
     yield _cluster_role("system:basic-user", _rules((
         (("create",), ("authorization.k8s.io",), ("selfsubjectaccessreviews", "selfsubjectrulesreviews")),
         (("create",), ("authentication.k8s.io",), ("selfsubjectreviews",)),
     )))  # fmt: skip
     yield _cluster_role(
-        "system:service-account-issuer-discovery", _rules((), ("/.well-known/openid-configuration", "/openid/v1/jwks"))
+        "system:service-account-issuer-discovery",
+        _rules((), [f"{path}{end}" for path in ("/.well-known/openid-configuration", "/openid/v1/jwks") for end in ("", "/")]),
     )
     yield _cluster_binding("system:discovery", "system:discovery", [_group("system:authenticated")])
     yield _cluster_binding("system:basic-user", "system:basic-user", [_group("system:authenticated")])
@@ -256,11 +317,28 @@ def _components() -> Iterator[Object]:
     yield _cluster_binding("system:volume-scheduler", "system:volume-scheduler", [_user("system:kube-scheduler")])
     yield _cluster_binding("system:node-proxier", "system:node-proxier", [_user("system:kube-proxy")])
     yield _cluster_binding("system:kube-dns", "system:kube-dns", [_account("kube-dns")])
+    for name, asked in _CONTROLLERS.items():
+        yield _cluster_role(f"system:controller:{name}", _rules(asked))
+        yield _cluster_binding(f"system:controller:{name}", f"system:controller:{name}", [_CONTROLLER_SUBJECTS[name]])
     # Since 1.8 nodes are authorized by the Node authorizer: the binding exists, without subjects.
     yield _cluster_binding("system:node", "system:node", [])
 
 
+def _namespaced() -> Iterator[Object]:
+    """What an API server of somebody else's may read, to know whom this one vouches for."""
+    api_version, name = f"{_GROUP}/v1", "extension-apiserver-authentication-reader"
+    rules = _rules(((_READ, ("",), ("configmaps",), ("extension-apiserver-authentication",)),))
+    yield {"apiVersion": api_version, "kind": "Role", "metadata": _meta(name, "kube-system"), "rules": rules}
+    yield {
+        "apiVersion": api_version,
+        "kind": "RoleBinding",
+        "metadata": _meta(f"system::{name}", "kube-system"),
+        "roleRef": {"apiGroup": _GROUP, "kind": "Role", "name": name},
+        "subjects": [_user("system:kube-controller-manager"), _user("system:kube-scheduler")],
+    }
+
+
 def default_objects() -> list[Object]:
     """Everything, roles before bindings."""
-    objects = [*_user_facing(), *_discovery(), *_components()]
+    objects = [*_user_facing(), *_discovery(), *_components(), *_namespaced()]
     return sorted(objects, key=lambda obj: "Binding" in obj["kind"])

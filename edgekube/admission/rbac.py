@@ -11,8 +11,9 @@ Next: server.access keeps it current; server.router asks.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 from edgekube.admission.attributes import Attributes, Decision
 from edgekube.api.objects import Object, labels_of, name_of, namespace_of
@@ -22,8 +23,7 @@ from edgekube.api.verbs import UserInfo
 MASTERS: Final = "system:masters"
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Struct, frozen=True):
     """One PolicyRule."""
 
     verbs: frozenset[str]
@@ -62,8 +62,7 @@ class Rule:
         return {key: sorted(values) for key, values in parts if values or key == "verbs"}
 
 
-@dataclass(frozen=True, slots=True)
-class Binding:
+class Binding(Struct, frozen=True):
     name: str
     namespace: str  # "" for a ClusterRoleBinding
     role_kind: str  # ClusterRole, Role
@@ -81,8 +80,7 @@ class Binding:
         return f'RBAC: allowed by {kind} "{place}" of {self.role_kind} "{self.role_name}" to {subject}'
 
 
-@dataclass(frozen=True, slots=True)
-class _Role:
+class _Role(Struct, frozen=True):
     rules: tuple[Rule, ...]
     labels: dict[str, str]
     aggregates: tuple[Object, ...]  # label selectors of aggregationRule
@@ -99,7 +97,7 @@ class RoleIndex:
         """A ClusterRole, Role, ClusterRoleBinding or RoleBinding that exists now."""
         namespace, name = namespace_of(obj), name_of(obj)
         if obj["kind"] in ("ClusterRole", "Role"):
-            rules = tuple(_compile(rule) for rule in obj.get("rules") or ())
+            rules = tuple(rules_in(obj))
             aggregates = tuple((obj.get("aggregationRule") or {}).get("clusterRoleSelectors") or ())
             self._roles[namespace, name] = _Role(rules, dict(labels_of(obj)), aggregates)
         else:
@@ -130,6 +128,10 @@ class RoleIndex:
             ]
         return list(dict.fromkeys(rule for _, rule in self._granted(user, namespace)))
 
+    def rules_of(self, role_kind: str, namespace: str, name: str) -> list[Rule]:
+        """Of a role; what is aggregated into it counts."""
+        return list(self._rules_of(Binding("", namespace, role_kind, name, frozenset(), frozenset())))
+
     def _granted(self, user: UserInfo, namespace: str) -> Iterator[tuple[Binding, Rule]]:
         places = ("", namespace) if namespace else ("",)
         for place in places:
@@ -150,6 +152,11 @@ class RoleIndex:
             for (namespace, _), other in self._roles.items():
                 if not namespace and other is not role and matches(other.labels):
                     yield from other.rules
+
+
+def rules_in(role: Object) -> list[Rule]:
+    """Those that stand in a Role or ClusterRole."""
+    return [_compile(rule) for rule in role.get("rules") or ()]
 
 
 def _compile(rule: dict[str, Any]) -> Rule:

@@ -1,6 +1,6 @@
 """Image archives dropped into <data>/agent/images: imported at start and on arrival, no registry needed.
 
-Enters: OCI or docker-save archives, tar or tar.gz, in one directory.
+Enters: OCI or docker-save archives in one directory, tar files, plain or compressed (SUFFIXES).
 Leaves: images in containerd; a call to ``arrived`` after each.
 Holds: an archive is imported once per change of its size and time; one that is still being written is left until it rests; a
 broken one is named in the log and harms nobody.
@@ -23,7 +23,7 @@ from edgekube.limits import IMAGE_DIR_CHECK_SECONDS
 
 log = logging.getLogger("edgekube.agent")
 
-SUFFIXES = (".tar", ".tar.gz", ".tgz")
+SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.zst", ".tzst")
 #: size, mtime in ns
 Stamp: TypeAlias = tuple[int, int]
 

@@ -14,7 +14,15 @@ from pathlib import Path
 PRIVATE = 0o600
 
 
-def write_checkpoint(path: Path, raw: bytes) -> None:
+def write_checkpoint(path: Path, raw: bytes, *, durable: bool = False) -> None:
+    """``durable``: on the disk when this returns; takes as long as the disk does."""
+    try:
+        if path.read_bytes() == raw:
+            if durable:
+                _sync(path)  # whoever wrote it may not have waited
+            return
+    except OSError:
+        pass
     new = path.with_name(path.name + ".new")
     try:
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE)
@@ -22,4 +30,17 @@ def write_checkpoint(path: Path, raw: bytes) -> None:
         return
     with open(descriptor, "wb") as file:
         file.write(raw)
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
     new.replace(path)
+    if durable:
+        _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -9,11 +9,24 @@ Next: agent.status.
 
 from __future__ import annotations
 
-from edgekube.agent.podspec import init_containers_of, is_sidecar, spec_of
-from edgekube.agent.state import PodObserved
-from edgekube.api.objects import Object
+from collections.abc import Sequence
 
-OWN = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
+from edgekube.agent.outcome import restarts_all
+from edgekube.agent.podspec import init_containers_of, is_sidecar, spec_of
+from edgekube.agent.state import PodMemory, PodObserved
+from edgekube.api.objects import Object
+from edgekube.api.restarting import could_restart_all
+
+OWN = (
+    "PodReadyToStartContainers",
+    "Initialized",
+    "Ready",
+    "ContainersReady",
+    "PodScheduled",
+    "PodResizePending",
+    "PodResizeInProgress",
+    "AllContainersRestarting",
+)
 
 
 def _condition(kind: str, status: bool, reason: str = "", message: str = "") -> Object:
@@ -73,6 +86,33 @@ def _ready(pod: Object, containers_ready: Object, others: dict[str, Object]) -> 
     return _condition("Ready", True)
 
 
+def resize_conditions(memory: PodMemory) -> list[Object]:
+    """Each is about a generation of its own."""
+    found = []
+    for kind, resize in (("PodResizePending", memory.resize_pending), ("PodResizeInProgress", memory.resize_progress)):
+        if resize is not None:
+            condition = _condition(kind, True, resize.reason, resize.message)
+            found.append({**condition, "observedGeneration": resize.generation})
+    return found
+
+
+def _starting_anew(observed: PodObserved, phase: str, pod: Object) -> Object:
+    match phase:
+        case "Succeeded":
+            return _condition("AllContainersRestarting", False, "PodCompleted")
+        case "Failed":
+            return _condition("AllContainersRestarting", False, "PodFailed")
+    if restarts_all(pod, observed):
+        message = "container exited with restart policy rule"
+        return _condition("AllContainersRestarting", True, "RestartAllContainersStarted", message)
+    return _condition("AllContainersRestarting", False)
+
+
+def others_conditions(pod: Object) -> list[Object]:
+    """Those that are not a kubelet's to say."""
+    return [item for item in (pod.get("status") or {}).get("conditions") or [] if item.get("type") not in OWN]
+
+
 def pod_conditions(
     pod: Object,
     observed: PodObserved,
@@ -81,7 +121,9 @@ def pod_conditions(
     ordinary: list[Object],
     generation: int | None,
     now: str,
+    more: Sequence[Object] = (),
 ) -> list[Object]:
+    """``more``: of resizes, and why somebody ended it."""
     before = {item["type"]: item for item in (pod.get("status") or {}).get("conditions") or []}
     sandbox = observed.sandbox
     has_network = bool(sandbox and sandbox.sandbox.state == "READY" and (sandbox.ips or sandbox.network == "NODE"))
@@ -92,12 +134,15 @@ def pod_conditions(
         _ready(pod, containers_ready, before),
         containers_ready,
         _condition("PodScheduled", True),
+        *([_starting_anew(observed, phase, pod)] if could_restart_all(pod) else []),
+        *(dict(condition) for condition in more),
     ]
     for condition in computed:
         earlier = before.get(condition["type"])
         turned = earlier is None or earlier.get("status") != condition["status"]
         condition["lastProbeTime"] = None
         condition["lastTransitionTime"] = now if turned or earlier is None else earlier.get("lastTransitionTime")
-        if generation is not None:
+        if generation is not None and "observedGeneration" not in condition:
             condition["observedGeneration"] = generation
-    return [*computed, *(item for kind, item in before.items() if kind not in OWN)]
+    told = {condition["type"] for condition in computed}
+    return [*computed, *(item for item in others_conditions(pod) if item["type"] not in told)]

@@ -18,11 +18,11 @@ def host_port(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _words(error: BaseException) -> str:
+def words(error: BaseException) -> str:
     """The system's words; trio wraps them when it tried several addresses."""
     cause = error.__cause__
     if isinstance(cause, BaseExceptionGroup) and cause.exceptions:
-        return _words(cause.exceptions[-1])
+        return words(cause.exceptions[-1])
     if isinstance(cause, OSError):
         error = cause
     if isinstance(error, OSError) and error.errno:
@@ -36,7 +36,7 @@ async def dial(host: str, port: int) -> trio.SocketStream:
     except socket.gaierror:
         raise OSError(f"dial tcp: lookup {host}: no such host") from None
     except OSError as error:
-        raise OSError(f"dial tcp {host_port(host, port)}: connect: {_words(error)}") from None
+        raise OSError(f"dial tcp {host_port(host, port)}: connect: {words(error)}") from None
 
 
 def both_ends(stream: trio.SocketStream) -> str:
@@ -47,4 +47,4 @@ def both_ends(stream: trio.SocketStream) -> str:
 
 def read_failure(ends: str, error: trio.BrokenResourceError) -> OSError:
     """A connection that broke while it was read."""
-    return OSError(f"read tcp {ends}: read: {_words(error)}")
+    return OSError(f"read tcp {ends}: read: {words(error)}")

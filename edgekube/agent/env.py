@@ -2,7 +2,8 @@
 
 Enters: the pod, one container, the ConfigMaps and Secrets that it names, services, the downward API.
 Leaves: name and value pairs, in the order that Kubernetes gives them; ConfigProblem for what is missing.
-Holds: pure. Values are never logged. Source: Kubernetes documentation, "Define Environment Variables", "Dependent Variables".
+Holds: pure, but that files of the pod are read. Values are never logged.
+Source: Kubernetes documentation, "Define Environment Variables", "Dependent Variables".
 Next: agent.container_config.
 """
 
@@ -12,6 +13,7 @@ import base64
 import re
 from collections.abc import Mapping
 
+from edgekube.agent.env_files import file_key
 from edgekube.agent.fieldrefs import Surroundings, field_value, resource_value
 from edgekube.agent.problems import ConfigProblem
 from edgekube.agent.references import Key
@@ -54,7 +56,9 @@ def make_environment(
     objects: Mapping[Key, Object | None],
     service_variables: Mapping[str, str],
     around: Surroundings,
+    volumes: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
+    """``volumes``: where the pod's are on disk, by name, for variables out of files."""
     namespace = namespace_of(pod)
     result: dict[str, str] = {}
 
@@ -77,13 +81,15 @@ def make_environment(
     for variable in container.get("env") or []:
         name = variable["name"]
         value_from = variable.get("valueFrom")
-        if value_from:
-            value = _value_from(pod, container, value_from, objects, around)
-            if value is None:
-                continue
-            result[name] = value
-        else:
+        if variable.get("value") or not value_from:
             result[name] = expand(variable.get("value") or "", {**service_variables, **result})
+            continue
+        if reference := value_from.get("fileKeyRef"):
+            value = _from_file(reference, volumes or {})
+        else:
+            value = _value_from(pod, container, value_from, objects, around)
+        if value is not None:
+            result[name] = value
 
     for name, value in service_variables.items():
         result.setdefault(name, value)
@@ -103,6 +109,16 @@ def _value_from(
     if reference := source.get("secretKeyRef"):
         return _key(SECRET.kind, objects.get((SECRET, namespace_of(pod), reference["name"])), reference, pod)
     raise ConfigProblem(f"valueFrom.{next(iter(source), '')} is not supported by this node")
+
+
+def _from_file(reference: Object, volumes: Mapping[str, str]) -> str | None:
+    where = volumes.get(reference["volumeName"])
+    if where is None:
+        raise ConfigProblem(f'cannot find the volume "{reference["volumeName"]}" referenced by FileKeyRef')
+    value = file_key(where, reference["path"], reference["key"])
+    if value is None and not reference.get("optional"):
+        raise ConfigProblem(f'environment variable key "{reference["key"]}" not found in file "{reference["path"]}"')
+    return value
 
 
 def _key(kind: str, found: Object | None, reference: Object, pod: Object) -> str | None:

@@ -1,7 +1,7 @@
 """What this machine is: processors, memory, disk, names, versions.
 
 Enters: /proc, /etc/os-release, statvfs, uname.
-Leaves: Facts, and the pressure that conditions are made of.
+Leaves: Facts.
 Holds: reads only; a file that is missing gives an empty or zero value.
 Next: agent.node.
 """
@@ -11,8 +11,9 @@ from __future__ import annotations
 import os
 import platform
 import socket
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from edgekube.settings import Settings
 
@@ -26,9 +27,10 @@ def _read(path: str) -> str:
         return ""
 
 
-def _meminfo() -> dict[str, int]:
+def meminfo(path: str = "/proc/meminfo") -> dict[str, int]:
+    """Bytes by the kernel's names, and counts where it tells no unit."""
     found: dict[str, int] = {}
-    for line in _read("/proc/meminfo").splitlines():
+    for line in _read(path).splitlines():
         name, _, rest = line.partition(":")
         words = rest.split()
         if words and words[0].isdigit():
@@ -44,8 +46,7 @@ def _os_image() -> str:
     return platform.system()
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(Struct, frozen=True):
     architecture: str
     cpus: int
     memory_bytes: int
@@ -57,10 +58,14 @@ class Facts:
     boot_id: str
     kernel: str
     os_image: str
+    #: ("hugepages-2Mi", bytes) of those that were set apart.
+    hugepages: tuple[tuple[str, int], ...] = ()
+    #: Processes at most, of the whole machine.
+    pids: int = 0
 
 
 def gather(data_dir: Path) -> Facts:
-    memory = _meminfo()
+    memory = meminfo()
     try:
         disk = os.statvfs(data_dir)
         disk_bytes = disk.f_frsize * disk.f_blocks
@@ -81,38 +86,7 @@ def gather(data_dir: Path) -> Facts:
         boot_id=_read("/proc/sys/kernel/random/boot_id"),
         kernel=platform.release(),
         os_image=_os_image(),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Pressure:
-    memory: bool
-    disk: bool
-    pids: bool
-
-
-#: kubelet's default hard eviction thresholds.
-MEMORY_AVAILABLE_BYTES_MIN = 100 * 1024 * 1024
-DISK_AVAILABLE_SHARE_MIN = 0.10
-INODES_AVAILABLE_SHARE_MIN = 0.05
-PIDS_AVAILABLE_SHARE_MIN = 0.05
-
-
-def pressure(data_dir: Path) -> Pressure:
-    memory = _meminfo()
-    try:
-        disk = os.statvfs(data_dir)
-        disk_short = disk.f_bavail < disk.f_blocks * DISK_AVAILABLE_SHARE_MIN
-        disk_short = disk_short or (disk.f_files > 0 and disk.f_favail < disk.f_files * INODES_AVAILABLE_SHARE_MIN)
-    except OSError:
-        disk_short = False
-    pid_max = int(_read("/proc/sys/kernel/pid_max") or 0)
-    tasks = _read("/proc/loadavg").split()
-    running = int(tasks[3].partition("/")[2]) if len(tasks) > 3 else 0
-    return Pressure(
-        memory=0 < memory.get("MemAvailable", 0) < MEMORY_AVAILABLE_BYTES_MIN,
-        disk=disk_short,
-        pids=pid_max > 0 and pid_max - running < pid_max * PIDS_AVAILABLE_SHARE_MIN,
+        pids=int(_read("/proc/sys/kernel/pid_max") or 0),
     )
 
 

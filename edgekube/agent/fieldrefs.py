@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, Decimal
+
+from msgspec import Struct, field
 
 from edgekube.agent.podspec import container_named, spec_of
 from edgekube.agent.problems import ConfigProblem
@@ -21,8 +22,11 @@ from edgekube.api.objects import Object, annotations_of, labels_of, name_of, nam
 _SUBSCRIPT = re.compile(r"metadata\.(labels|annotations)\['(.*)'\]")
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
+#: Without a limit of its own a container may have what the pod may have, or the node.
+_DEFAULTED = ("cpu", "memory", "ephemeral-storage")
+
+
+class Surroundings(Struct, frozen=True):
     """What a pod learns from where it runs."""
 
     host_ips: Sequence[str] = ()
@@ -78,12 +82,14 @@ def resource_value(pod: Object, reference: Object, container_name: str, around: 
         raise ConfigProblem(f"container {name} not found")
     part, _, resource = str(reference.get("resource") or "").partition(".")
     if part not in ("limits", "requests") or not resource:
-        raise ConfigProblem(f"unsupported container resource: {reference.get('resource')}")
+        raise ConfigProblem(f"unsupported container resource : {reference.get('resource')}")
     resources = container.get("resources") or {}
     limit = (resources.get("limits") or {}).get(resource)
     amount = limit if part == "limits" else (resources.get("requests") or {}).get(resource, limit)
-    if amount is None and part == "limits":
-        amount = around.allocatable.get(resource, "0")
+    if part == "limits" and resource in _DEFAULTED and (amount is None or quantities.is_zero(amount)):
+        whole = (spec_of(pod).get("resources") or {}).get("limits") or {}
+        own = whole.get(resource, "0")
+        amount = around.allocatable.get(resource, "0") if quantities.is_zero(own) else own
     divisor = reference.get("divisor")
     unit = quantities.parse(divisor) if divisor and not quantities.is_zero(divisor) else Decimal(1)
     return str(int((quantities.parse(amount or "0") / unit).to_integral_value(ROUND_CEILING)))

@@ -21,6 +21,7 @@ from edgekube.settings import Settings
 NAMESERVERS_MAX = 3
 SEARCHES_MAX = 32
 SEARCH_CHARACTERS_MAX = 2048
+DOMAIN_CHARACTERS_MAX = 253
 
 _HOSTS_HEAD = """# Kubernetes-managed hosts file.
 127.0.0.1\tlocalhost
@@ -43,7 +44,8 @@ def parse_resolv_conf(text: str) -> DnsConfig:
         if words[0] == "nameserver":
             servers.append(words[1])
         elif words[0] in ("search", "domain"):
-            searches = words[1:]
+            # With and without its last dot a domain is one.
+            searches = [word.removesuffix(".") for word in words[1:] if word != "."]
         elif words[0] == "options":
             options.extend(words[1:])
     return DnsConfig(tuple(servers), tuple(searches), tuple(options))
@@ -61,12 +63,27 @@ def read_resolv_conf(path: Path = Path("/etc/resolv.conf")) -> DnsConfig:
     return config
 
 
-def _bounded(config: DnsConfig) -> DnsConfig:
-    searches: list[str] = []
-    for domain in dict.fromkeys(config.searches):
-        if len(searches) < SEARCHES_MAX and sum(map(len, searches)) + len(searches) + len(domain) <= SEARCH_CHARACTERS_MAX:
-            searches.append(domain)
-    return DnsConfig(tuple(dict.fromkeys(config.servers))[:NAMESERVERS_MAX], tuple(searches), config.options)
+def _bounded(config: DnsConfig) -> tuple[DnsConfig, tuple[str, ...]]:
+    """And what was left out, in the kubelet's words."""
+    said: list[str] = []
+    servers = tuple(dict.fromkeys(config.servers))
+    if len(servers) > NAMESERVERS_MAX:
+        servers = servers[:NAMESERVERS_MAX]
+        said.append(
+            "Nameserver limits were exceeded, some nameservers have been omitted, the applied nameserver line is: "
+            + " ".join(servers)
+        )
+    wanted = list(dict.fromkeys(config.searches))
+    # Some resolvers abort on a longer name.
+    searches = [domain for domain in wanted[:SEARCHES_MAX] if len(domain) <= DOMAIN_CHARACTERS_MAX]
+    while len(" ".join(searches)) > SEARCH_CHARACTERS_MAX:
+        searches.pop()
+    if searches != wanted:
+        said.append(
+            "Search Line limits were exceeded, some search paths have been omitted, the applied search line is: "
+            + " ".join(searches)
+        )
+    return DnsConfig(servers, tuple(searches), config.options), tuple(said)
 
 
 def _with_options(base: Sequence[str], extra: Sequence[Object]) -> tuple[str, ...]:
@@ -79,6 +96,11 @@ def _with_options(base: Sequence[str], extra: Sequence[Object]) -> tuple[str, ..
 
 def dns_config(pod: Object, settings: Settings, host: DnsConfig | None = None) -> DnsConfig:
     """By dnsPolicy, then what dnsConfig adds. ``host`` is read from the host when not given."""
+    return bounded_dns_config(pod, settings, host)[0]
+
+
+def bounded_dns_config(pod: Object, settings: Settings, host: DnsConfig | None = None) -> tuple[DnsConfig, tuple[str, ...]]:
+    """The same, and what did not fit into it."""
     spec = spec_of(pod)
     policy = spec.get("dnsPolicy") or "ClusterFirst"
     if policy == "ClusterFirst" and host_network(pod):

@@ -9,23 +9,22 @@ Next: agent.probes, agent.lifecycle.
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import httptools
 import trio
+from msgspec import Struct
 
 from edgekube.agent.dial import both_ends, dial, host_port, read_failure
 from edgekube.limits import PROBE_BODY_BYTES_MAX
+from edgekube.wire.tls import unverified_client_context
 
 REDIRECTS_MAX = 10
 
 
-@dataclass(slots=True)
-class Answer:
+class Answer(Struct):
     status: int = 0
     location: str = ""
     body: bytes = b""
@@ -52,13 +51,6 @@ class _Reader:
         self.answer.complete = True
 
 
-def _context() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
-
-
 async def _once(scheme: str, host: str, port: int, target: str, headers: Mapping[str, str]) -> Answer:
     lines = {"Host": host_port(host, port), "User-Agent": "kube-probe/1.36", "Accept": "*/*", "Connection": "close"}
     by_lower = {name.lower(): name for name in lines}
@@ -72,7 +64,7 @@ async def _once(scheme: str, host: str, port: int, target: str, headers: Mapping
     stream: Any = await dial(host, port)
     ends = both_ends(stream)
     if scheme == "https":
-        stream = trio.SSLStream(stream, _context(), server_hostname=host, https_compatible=True)
+        stream = trio.SSLStream(stream, unverified_client_context(), server_hostname=host, https_compatible=True)
     try:
         await stream.send_all(head.encode("latin-1"))
         reader = _Reader()

@@ -10,15 +10,15 @@ Next: agent.logs, agent.termination.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+
+from msgspec import Struct
 
 _BLOCK_BYTES = 64 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class LogLine:
+class LogLine(Struct, frozen=True):
     timestamp: bytes
     stream: bytes  # stdout, stderr
     partial: bool
@@ -39,9 +39,8 @@ def parse_line(raw: bytes) -> LogLine | None:
     return LogLine(parts[0], parts[1], tag == b"P", parts[3] if len(parts) == 4 else b"")
 
 
-def tail_offset(stream: BinaryIO, lines: int) -> int:
-    """Where the last ``lines`` log lines begin; a line cut in partial pieces counts once."""
-    end = stream.seek(0, os.SEEK_END)
+def tail_offset(stream: BinaryIO, lines: int, end: int) -> int:
+    """Where the last ``lines`` log lines before the byte ``end`` begin; a line cut in partial pieces counts once."""
     if lines <= 0:
         return end
     position, seen, buffer = end, 0, b""
@@ -75,7 +74,7 @@ def tail_text(path: Path, lines: int, bytes_max: int) -> str:
     """The end of a log as text without timestamps; "" when there is no log."""
     try:
         with path.open("rb") as stream:
-            stream.seek(tail_offset(stream, lines))
+            stream.seek(tail_offset(stream, lines, stream.seek(0, os.SEEK_END)))
             parsed = [line for raw in stream if (line := parse_line(raw))]
     except OSError:
         return ""

@@ -2,8 +2,8 @@
 
 Enters: a CRI log file, LogOptions, whether the container still runs.
 Leaves: pieces of text, as they come.
-Holds: following goes on across rotation and ends once the container has ended and everything was read; nothing is held in memory
-but one block and one line.
+Holds: who does not follow gets what was there when the log was opened, no matter how fast it grows; following goes on across
+rotation and ends once the container has ended and everything was read; nothing is held in memory but one block and one line.
 Bound: limits.LOG_LINE_BYTES_MAX per line; ``limit_bytes`` of the options is exact.
 Source: Kubernetes API reference, PodLogOptions.
 Next: agent.server.
@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import trio
+from msgspec import Struct
 
 from edgekube.agent.log_lines import parse_line, tail_offset
 from edgekube.api import errors, times
@@ -28,8 +28,7 @@ _BLOCK_BYTES = 64 * 1024
 FOLLOW_SECONDS = 0.2
 
 
-@dataclass(frozen=True, slots=True)
-class LogOptions:
+class LogOptions(Struct, frozen=True):
     follow: bool = False
     previous: bool = False
     timestamps: bool = False
@@ -141,18 +140,18 @@ async def read_log(path: Path, options: LogOptions, ended: Callable[[], bool]) -
         await trio.sleep(FOLLOW_SECONDS)
         stream = _open(path)
     try:
-        if options.tail_lines is not None:
-            stream.seek(tail_offset(stream, options.tail_lines))
+        end = stream.seek(0, os.SEEK_END)
+        stream.seek(0 if options.tail_lines is None else tail_offset(stream, options.tail_lines, end))
         while True:
             over = ended()
-            while block := stream.read(_BLOCK_BYTES):
+            while block := stream.read(_BLOCK_BYTES if options.follow else min(_BLOCK_BYTES, end - stream.tell())):
                 shown = b"".join(selection.take(line) for line in lines.feed(block))
                 if shown:
                     yield shown
                 if selection.full:
                     return
                 await trio.lowlevel.checkpoint()
-            if _rotated(stream, path):
+            if options.follow and _rotated(stream, path):
                 # containerd writes on into the old file until it is told to reopen: what came meanwhile was read above.
                 following = _open(path)
                 if following is not None:

@@ -9,6 +9,8 @@ Next: agent.sandbox and agent.container_config write them, agent.observe reads t
 from __future__ import annotations
 
 import hashlib
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -26,11 +28,21 @@ TERMINATION_PATH: Final = "io.kubernetes.container.terminationMessagePath"
 TERMINATION_POLICY: Final = "io.kubernetes.container.terminationMessagePolicy"
 GRACE_PERIOD: Final = "io.kubernetes.pod.terminationGracePeriod"
 
+_LINK_CHARACTERS_MAX: Final = 255 - len(".log")
+
 
 def container_hash(container: Object) -> str:
     """Changes when a running container must be replaced: its name or image (what upstream's kubelet hashes too)."""
     text = f"{container.get('name')}\0{container.get('image')}"
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def redefined(before: Iterable[Object], after: Iterable[Object]) -> Iterator[str]:
+    """Names of containers that are to be other ones than they were."""
+    known = {container.get("name"): container_hash(container) for container in before}
+    for container in after:
+        if known.get(container.get("name")) not in (None, container_hash(container)):
+            yield container["name"]
 
 
 def full_name(pod: Object) -> str:
@@ -41,14 +53,19 @@ def full_name(pod: Object) -> str:
 class PodPaths:
     """Where one pod lives on disk, laid out as under /var/lib/kubelet/pods."""
 
-    __slots__ = ("logs", "root", "uid")
+    __slots__ = ("_name", "links", "logs", "root", "uid")
 
-    def __init__(self, agent_dir: Path, pod_logs_dir: Path, namespace: str, name: str, uid: str) -> None:
+    def __init__(
+        self, agent_dir: Path, pod_logs_dir: Path, namespace: str, name: str, uid: str, links: Path | None = None
+    ) -> None:
+        """``links``: where log shippers look for containers by their names; None: beside the logs."""
         if not uid or "/" in uid or uid in (".", ".."):
             raise ValueError(f"not a pod uid: {uid!r}")
         self.uid = uid
         self.root = agent_dir / "pods" / uid
         self.logs = pod_logs_dir / f"{namespace}_{name}_{uid}"
+        self.links = links or pod_logs_dir.parent / "containers"
+        self._name = f"{name}_{namespace}"
 
     @property
     def volumes(self) -> Path:
@@ -67,6 +84,16 @@ class PodPaths:
         """The pod as last accepted, so that it runs on when the API is away."""
         return self.root / "pod.json"
 
+    @property
+    def allocation(self) -> Path:
+        """What it was given, when a resize made that differ."""
+        return self.root / "allocation.json"
+
+    @property
+    def ending(self) -> Path:
+        """Why it must come to its end, when somebody said so."""
+        return self.root / "ending.json"
+
     def volume(self, plugin: str, name: str) -> Path:
         return self.volumes / f"kubernetes.io~{plugin}" / name
 
@@ -75,3 +102,24 @@ class PodPaths:
 
     def log(self, container: str, attempt: int) -> Path:
         return self.logs / container / f"{attempt}.log"
+
+    def log_link(self, container: str, container_id: str) -> Path:
+        """Cut where a file system would refuse it, as a kubelet does."""
+        return self.links / f"{f'{self._name}_{container}-{container_id}'[:_LINK_CHARACTERS_MAX]}.log"
+
+    def remove_log_links(self) -> None:
+        for link in links_into(self.links, self.logs, self._name):
+            link.unlink(missing_ok=True)
+
+
+def links_into(links: Path, logs: Path, pod: str = "") -> list[Path]:
+    """Of a directory of links to logs, those whose log is below ``logs``; ``pod``, its <pod>_<namespace>: no other's."""
+    begin = pod[:_LINK_CHARACTERS_MAX]
+    return [
+        Path(entry.path)
+        for entry in (os.scandir(links) if links.is_dir() else ())
+        if entry.name.startswith(begin)
+        and entry.name.endswith(".log")
+        and entry.is_symlink()
+        and Path(os.readlink(entry.path)).is_relative_to(logs)
+    ]

@@ -9,62 +9,73 @@ Next: agent.node.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from edgekube.agent.facts import MEMORY_AVAILABLE_BYTES_MIN, Facts, Pressure
+from edgekube.agent.eviction.thresholds import Threshold
+from edgekube.agent.facts import Facts
+from edgekube.agent.reservations import allocatable, capacity
 from edgekube.api import times
+from edgekube.api.node_features import DECLARED
 from edgekube.api.objects import Object
-from edgekube.containerd.model import Image
-from edgekube.limits import NODE_IMAGES_MAX, PODS_PER_NODE_MAX
+from edgekube.api.pod_ranges import FORMER
+from edgekube.api.validation.resources import is_extended
+from edgekube.containerd.model import Image, RuntimeFeatures
+from edgekube.limits import NODE_IMAGES_MAX
 from edgekube.settings import Settings
 from edgekube.version import GIT_VERSION
 
-_KI = 1024
-_MACHINE_ROLE = "node-role.kubernetes.io/control-plane"
 
-
-def own_labels(settings: Settings, facts: Facts, *, server: bool) -> dict[str, str]:
-    labels = {
+def own_labels(settings: Settings, facts: Facts) -> dict[str, str]:
+    """Those that a node may give itself (admission.node_restriction)."""
+    return {
         "kubernetes.io/hostname": settings.node_name,
         "kubernetes.io/os": "linux",
         "kubernetes.io/arch": facts.architecture,
         "beta.kubernetes.io/os": "linux",
         "beta.kubernetes.io/arch": facts.architecture,
     }
-    if server:
-        labels[_MACHINE_ROLE] = ""
-    return labels
 
 
-def capacity(facts: Facts) -> dict[str, str]:
-    return {
-        "cpu": str(facts.cpus),
-        "memory": f"{facts.memory_bytes // _KI}Ki",
-        "ephemeral-storage": f"{facts.disk_bytes // _KI}Ki",
-        "pods": str(PODS_PER_NODE_MAX),
-    }
+def resources_of_others(before: Object, own: Collection[str]) -> dict[str, str | None]:
+    """Extended resources that somebody else wrote into the node's capacity: all of each can be allotted, as a kubelet says too;
+    None for one whose capacity is gone. ``own``: those that this agent answers for."""
+    has, allotted = before.get("capacity") or {}, before.get("allocatable") or {}
+    found: dict[str, str | None] = {name: amount for name, amount in has.items() if is_extended(name) and name not in own}
+    return found | {name: None for name in allotted if is_extended(name) and name not in has and name not in own}
 
 
-def allocatable(facts: Facts) -> dict[str, str]:
-    """Capacity less what eviction keeps free."""
-    return {
-        **capacity(facts),
-        "memory": f"{max(0, facts.memory_bytes - MEMORY_AVAILABLE_BYTES_MIN) // _KI}Ki",
-        "ephemeral-storage": str(facts.disk_bytes * 9 // 10),
-    }
-
-
-def new_node(settings: Settings, facts: Facts, *, server: bool) -> Object:
+def new_node(settings: Settings, facts: Facts, former_ranges: Sequence[str] = ()) -> Object:
+    """``former_ranges``: what pods of this machine have addresses of already."""
     return {
         "apiVersion": "v1",
         "kind": "Node",
         "metadata": {
             "name": settings.node_name,
-            "labels": own_labels(settings, facts, server=server),
-            "annotations": {"volumes.kubernetes.io/controller-managed-attach-detach": "true"},
+            "labels": {**dict(settings.node.labels), **own_labels(settings, facts)},
+            "annotations": {
+                "volumes.kubernetes.io/controller-managed-attach-detach": "true",
+                **({FORMER: ",".join(former_ranges)} if former_ranges else {}),
+            },
         },
-        "spec": {},
+        "spec": {"taints": [_taint(*taint) for taint in settings.node.taints]} if settings.node.taints else {},
     }
+
+
+def _taint(key: str, value: str, effect: str) -> Object:
+    return {"key": key, "effect": effect, **({"value": value} if value else {})}
+
+
+def _handlers(features: RuntimeFeatures) -> list[Object]:
+    return [
+        {
+            "name": handler.name,
+            "features": {
+                "recursiveReadOnlyMounts": handler.recursive_readonly_mounts,
+                "userNamespaces": handler.user_namespaces,
+            },
+        }
+        for handler in features.handlers
+    ]
 
 
 def _images(images: Sequence[Image]) -> list[Object]:
@@ -78,17 +89,17 @@ def _condition(kind: str, status: bool, reason: str, message: str) -> Object:
     return {"type": kind, "status": "True" if status else "False", "reason": reason, "message": message}
 
 
-def conditions(pressure: Pressure, not_ready: str, before: Sequence[Object], now: float) -> list[Object]:
+def conditions(pressures: Collection[str], not_ready: str, before: Sequence[Object], now: float) -> list[Object]:
     """``not_ready`` says what is missing; "" when nothing is. Others' conditions stay."""
-    if pressure.memory:
+    if "MemoryPressure" in pressures:
         memory = _condition("MemoryPressure", True, "KubeletHasInsufficientMemory", "kubelet has insufficient memory available")
     else:
         memory = _condition("MemoryPressure", False, "KubeletHasSufficientMemory", "kubelet has sufficient memory available")
-    if pressure.disk:
+    if "DiskPressure" in pressures:
         disk = _condition("DiskPressure", True, "KubeletHasDiskPressure", "kubelet has disk pressure")
     else:
         disk = _condition("DiskPressure", False, "KubeletHasNoDiskPressure", "kubelet has no disk pressure")
-    if pressure.pids:
+    if "PIDPressure" in pressures:
         pids = _condition("PIDPressure", True, "KubeletHasInsufficientPID", "kubelet has insufficient PID available")
     else:
         pids = _condition("PIDPressure", False, "KubeletHasSufficientPID", "kubelet has sufficient PID available")
@@ -113,10 +124,12 @@ def node_status(
     facts: Facts,
     *,
     addresses: Sequence[str],
-    pressure: Pressure,
+    thresholds: Sequence[Threshold],
+    pressures: Collection[str],
     not_ready: str,
     runtime_version: str,
     images: Sequence[Image],
+    features: RuntimeFeatures,
     before: Object,
     now: float,
 ) -> Object:
@@ -125,9 +138,9 @@ def node_status(
             *({"type": "InternalIP", "address": address} for address in addresses),
             {"type": "Hostname", "address": settings.node_name},
         ],
-        "capacity": capacity(facts),
-        "allocatable": allocatable(facts),
-        "conditions": conditions(pressure, not_ready, before.get("conditions") or [], now),
+        "capacity": capacity(facts, settings.node),
+        "allocatable": allocatable(facts, settings.node, thresholds),
+        "conditions": conditions(pressures, not_ready, before.get("conditions") or [], now),
         "daemonEndpoints": {"kubeletEndpoint": {"Port": settings.agent_port}},
         "images": _images(images),
         "nodeInfo": {
@@ -141,9 +154,33 @@ def node_status(
             "kubeProxyVersion": "",
             "operatingSystem": "linux",
             "architecture": facts.architecture,
-            "swap": {"capacity": facts.swap_bytes},
+            **({"swap": {"capacity": facts.swap_bytes}} if facts.swap_bytes else {}),
         },
+        "declaredFeatures": list(DECLARED),
+        **({"runtimeHandlers": _handlers(features)} if features.handlers else {}),
+        # A runtime that does not speak of its handlers (containerd 1.x) does not speak of these either.
+        **({"features": {"supplementalGroupsPolicy": features.supplemental_groups_policy}} if features.handlers else {}),
     }
+
+
+def turned(before: Sequence[Object], after: Sequence[Object]) -> list[str]:
+    """Reasons of events about conditions that are others than they were, as the kubelet tells them."""
+    was = {item["type"]: item.get("status") for item in before}
+    names = {
+        ("MemoryPressure", "True"): "NodeHasInsufficientMemory",
+        ("MemoryPressure", "False"): "NodeHasSufficientMemory",
+        ("DiskPressure", "True"): "NodeHasDiskPressure",
+        ("DiskPressure", "False"): "NodeHasNoDiskPressure",
+        ("PIDPressure", "True"): "NodeHasInsufficientPID",
+        ("PIDPressure", "False"): "NodeHasSufficientPID",
+        ("Ready", "True"): "NodeReady",
+        ("Ready", "False"): "NodeNotReady",
+    }
+    return [
+        names[item["type"], item["status"]]
+        for item in after
+        if (item["type"], item["status"]) in names and was.get(item["type"]) != item["status"]
+    ]
 
 
 def without_heartbeats(status: Object) -> Object:

@@ -126,15 +126,16 @@ class Observer:
                     async for event in events:
                         # Starts are the steps' own doing, and they look for themselves.
                         if event.topic == "/tasks/exit":
-                            nursery.start_soon(self._ended, event.container_id)
+                            nursery.start_soon(self.ended, event.container_id)
             except RuntimeFailure as failure:
                 log.debug("containerd events ended code=%s error=%s", failure.code, failure.message)
             self._streaming = False
             self._wake.set()
             await trio.sleep(1.0)
 
-    async def _ended(self, subject_id: str) -> None:
+    async def ended(self, subject_id: str) -> None:
         """Containerd says that it ended: look until its CRI says so too. The main process of a sandbox has the sandbox's id."""
+        listing = math.inf  # the first that began after the event
         for pause_seconds in _ECHO_SECONDS:
             await trio.sleep(pause_seconds)
             container = self._containers.get(subject_id)
@@ -148,8 +149,11 @@ class Observer:
                     if sandbox.sandbox.state == "NOTREADY":
                         return
                     await self.look_at_sandbox(subject_id)
+                elif self._succeeded >= listing:
+                    return  # it is in no listing since: removed by now
                 else:
-                    self.hint()  # not seen yet, or removed by now
+                    listing = min(listing, self._began + 1)
+                    self.hint()
             except RuntimeFailure:
                 self.hint()
 

@@ -16,37 +16,28 @@ from typing import Final
 from edgekube.agent.outcome import outcome_of
 from edgekube.agent.plan_containers import plan_containers
 from edgekube.agent.plan_stop import plan_stop
-from edgekube.agent.podspec import grace_period_seconds, spec_of
+from edgekube.agent.podspec import spec_of
 from edgekube.agent.state import PodMemory, PodObserved
 from edgekube.agent.steps import Fail, Plan, Prepare, RemoveSandbox, RunSandbox, Step
 from edgekube.api.objects import Object, is_deleting
 
-#: Namespaced, and of no effect on other pods (Kubernetes documentation, "Using sysctls in a Kubernetes Cluster").
-SAFE_SYSCTLS: Final = frozenset({
-    "kernel.shm_rmid_forced",
-    "net.ipv4.ip_local_port_range",
-    "net.ipv4.ip_local_reserved_ports",
-    "net.ipv4.ip_unprivileged_port_start",
-    "net.ipv4.ping_group_range",
-    "net.ipv4.tcp_fin_timeout",
-    "net.ipv4.tcp_keepalive_intvl",
-    "net.ipv4.tcp_keepalive_probes",
-    "net.ipv4.tcp_keepalive_time",
-    "net.ipv4.tcp_rmem",
-    "net.ipv4.tcp_syncookies",
-    "net.ipv4.tcp_wmem",
-})  # fmt: skip
 DEADLINE_MESSAGE: Final = "Pod was active on the node longer than the specified deadline"
 
 
 def plan(pod: Object, observed: PodObserved, memory: PodMemory, busy: Collection[str], now: float) -> Plan:
     if memory.cleaned:
         return Plan()
-    if is_deleting(pod) or memory.gone:
-        return _without_busy(plan_stop(pod, observed, memory, busy, now, grace_period_seconds(pod), remove=True), busy)
-    if memory.failure or memory.terminal or outcome_of(pod, observed, memory) != "Running":
-        return _without_busy(plan_stop(pod, observed, memory, busy, now, grace_period_seconds(pod), remove=False), busy)
+    if ends(pod, observed, memory):
+        remove = memory.gone or is_deleting(pod)
+        return _without_busy(plan_stop(pod, observed, memory, busy, now, remove=remove), busy)
     return _without_busy(_plan_running(pod, observed, memory, busy, now), busy)
+
+
+def ends(pod: Object, observed: PodObserved, memory: PodMemory) -> bool:
+    """It comes down: somebody wants that, or its containers have come to their end."""
+    if is_deleting(pod) or memory.gone or memory.failure or memory.terminal:
+        return True
+    return outcome_of(pod, observed, memory) != "Running"
 
 
 def _without_busy(plan: Plan, busy: Collection[str]) -> Plan:
@@ -72,9 +63,6 @@ def _plan_running(pod: Object, observed: PodObserved, memory: PodMemory, busy: C
         else:
             steps.append(Prepare())
 
-    if not observed.sandboxes and (forbidden := _forbidden_sysctl(pod)):
-        return Plan((Fail("SysctlForbidden", f'forbidden sysctl: "{forbidden}" not allowlisted'),))
-
     sandbox = observed.sandbox
     if sandbox is None or sandbox.sandbox.state != "READY":
         trouble = memory.troubles.get("sandbox")
@@ -94,14 +82,6 @@ def _plan_running(pod: Object, observed: PodObserved, memory: PodMemory, busy: C
     if containers.wake_at is not None:
         wake_ats.append(containers.wake_at)
     return Plan((*steps, *containers.steps), min(wake_ats, default=None))
-
-
-def _forbidden_sysctl(pod: Object) -> str:
-    for item in (spec_of(pod).get("securityContext") or {}).get("sysctls") or []:
-        name = str(item["name"]).replace("/", ".")
-        if name not in SAFE_SYSCTLS:
-            return name
-    return ""
 
 
 def _next_sandbox_attempt(memory: PodMemory) -> int:

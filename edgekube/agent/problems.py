@@ -8,6 +8,8 @@ Next: agent.worker.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class PodProblem(Exception):
     """``reason`` is what containerStatuses[].state.waiting.reason shows."""
@@ -38,9 +40,40 @@ class HookProblem(PodProblem):
 
 
 class VolumeProblem(PodProblem):
-    """A volume cannot be made ready yet."""
+    """A volume cannot be made ready yet, and at what stage. ``unbound``: what stands behind its claim is not known.
+    ``waiting``: others are at work, nothing is wrong. ``exhausted``: this node cannot have more volumes of the driver."""
 
     reason = "ContainerCreating"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        unbound: bool = False,
+        waiting: bool = False,
+        exhausted: bool = False,
+        stage: str = "MountVolume.SetUp",
+    ) -> None:
+        super().__init__(message)
+        self.unbound = unbound
+        self.waiting = waiting
+        self.exhausted = exhausted
+        self.stage = stage
+
+
+class VolumesProblem(VolumeProblem):
+    """What all of a pod's volumes wait for, each as an event tells it. ``rejection``: why the pod cannot be here at all."""
+
+    def __init__(self, messages: Sequence[str], *, unbound: bool, rejection: str = "") -> None:
+        super().__init__("; ".join(messages), unbound=unbound)
+        self.messages = tuple(messages)
+        self.rejection = rejection
+
+
+class ResizeProblem(PodProblem):
+    """Limits that cannot be set on what runs."""
+
+    reason = "Error"
 
 
 class ImageProblem(PodProblem):

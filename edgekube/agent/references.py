@@ -9,7 +9,7 @@ Next: volumes.payload, agent.env, agent.images.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
 
 import orjson
@@ -18,8 +18,8 @@ import trio
 from edgekube.agent.podspec import all_containers, spec_of
 from edgekube.api.kinds import CONFIGMAP, SECRET, Kind
 from edgekube.api.objects import Object, namespace_of
-from edgekube.api.verbs import DELETED, ListOptions, Verbs, WatchEvent
-from edgekube.reconcile.follow import follow
+from edgekube.api.verbs import Verbs
+from edgekube.reconcile.one_object import OneObject, follow_one
 
 #: kind, namespace, name
 Key: TypeAlias = tuple[Kind, str, str]
@@ -37,6 +37,21 @@ def sources_of(volume: Object) -> Iterator[tuple[Kind, str]]:
         yield from sources_of(source)
 
 
+def environment_references(pod: Object, container: Object) -> set[Key]:
+    """Those that the container's variables come from."""
+    found: set[tuple[Kind, str]] = set()
+    for source in container.get("envFrom") or []:
+        for field, kind in (("configMapRef", CONFIGMAP), ("secretRef", SECRET)):
+            if field in source:
+                found.add((kind, source[field].get("name") or ""))
+    for variable in container.get("env") or []:
+        value_from = variable.get("valueFrom") or {}
+        for field, kind in (("configMapKeyRef", CONFIGMAP), ("secretKeyRef", SECRET)):
+            if field in value_from:
+                found.add((kind, value_from[field].get("name") or ""))
+    return {(kind, namespace_of(pod), name) for kind, name in found if name}
+
+
 def references_of(pod: Object) -> set[Key]:
     """Every ConfigMap and Secret that the pod's volumes, environment and pulls name."""
     namespace = namespace_of(pod)
@@ -44,61 +59,19 @@ def references_of(pod: Object) -> set[Key]:
     for volume in spec_of(pod).get("volumes") or []:
         found.update(sources_of(volume))
     for container in all_containers(pod):
-        for source in container.get("envFrom") or []:
-            for field, kind in (("configMapRef", CONFIGMAP), ("secretRef", SECRET)):
-                if field in source:
-                    found.add((kind, source[field].get("name") or ""))
-        for variable in container.get("env") or []:
-            value_from = variable.get("valueFrom") or {}
-            for field, kind in (("configMapKeyRef", CONFIGMAP), ("secretKeyRef", SECRET)):
-                if field in value_from:
-                    found.add((kind, value_from[field].get("name") or ""))
+        found.update((kind, name) for kind, _, name in environment_references(pod, container))
     for secret in spec_of(pod).get("imagePullSecrets") or []:
         found.add((SECRET, secret.get("name") or ""))
     return {(kind, namespace, name) for kind, name in found if name}
 
 
-class _One:
-    """A Sink for a watch that has at most one object."""
+class _One(OneObject):
+    """An object and the pods that name it."""
 
     def __init__(self, changed: Callable[[], None]) -> None:
-        self.raw: bytes | None = None
-        self.synced = trio.Event()
+        super().__init__(changed)
         self.scope = trio.CancelScope()
         self.users: set[str] = set()
-        self._changed = changed
-        self._revision = 0
-        self._listed: bytes | None = None
-
-    def begin(self) -> None:
-        self._listed = None
-
-    def add(self, items: Sequence[bytes]) -> None:
-        for item in items:
-            self._listed = bytes(item)
-
-    def finish(self, revision: int) -> None:
-        self._revision = revision
-        self._set(self._listed)
-        self.synced.set()
-
-    def apply(self, event: WatchEvent) -> None:
-        raw = bytes(event.raw)
-        self._revision = int(orjson.loads(raw)["metadata"]["resourceVersion"])
-        self._set(None if event.type == DELETED else raw)
-
-    def progressed(self, revision: int) -> None:
-        self._revision = revision
-
-    def resume_from(self) -> int:
-        return self._revision
-
-    def _set(self, raw: bytes | None) -> None:
-        if raw != self.raw:
-            first = not self.synced.is_set()
-            self.raw = raw
-            if not first:
-                self._changed()
 
 
 class References:
@@ -119,8 +92,7 @@ class References:
             if key not in wanted and uid in entry.users:
                 entry.users.discard(uid)
                 if not entry.users:
-                    entry.scope.cancel()
-                    del self._entries[key]
+                    self._forget(key, entry)
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Object | None:
         """The object, or None when the API has none. TimeoutError when the API does not answer about one not seen before."""
@@ -130,12 +102,18 @@ class References:
             entry = self._follow(key)
         with trio.move_on_after(ANSWER_SECONDS):
             await entry.synced.wait()
+        if not entry.users and self._entries.get(key) is entry:
+            self._forget(key, entry)  # its pod is gone by now
         if not entry.synced.is_set():
             raise TimeoutError(f"the API does not answer about {kind.singular} {namespace}/{name}")
         if entry.raw is None:
             return None
         found: Object = orjson.loads(entry.raw)
         return found
+
+    def _forget(self, key: Key, entry: _One) -> None:
+        entry.scope.cancel()
+        del self._entries[key]
 
     def _follow(self, key: Key) -> _One:
         def tell() -> None:
@@ -147,6 +125,5 @@ class References:
         return entry
 
     async def _run(self, key: Key, entry: _One) -> None:
-        kind, namespace, name = key
         with entry.scope:
-            await follow(self._verbs, kind, entry, ListOptions(field_selector=f"metadata.name={name}"), namespace=namespace)
+            await follow_one(self._verbs, *key, entry)

@@ -9,13 +9,12 @@ Next: agent.plan (containers), agent.images (pulls).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
-from edgekube.limits import BACKOFF_FIRST_SECONDS, BACKOFF_SECONDS_MAX
+from edgekube.limits import BACKOFF_FIRST_SECONDS, BACKOFF_SECONDS_MAX, CLOCK_STEP_SECONDS
 
 
-@dataclass(slots=True)
-class _Entry:
+class _Entry(Struct):
     delay_seconds: float
     updated: float
 
@@ -34,9 +33,10 @@ class Backoff:
         return entry.delay_seconds if entry else 0.0
 
     def remaining_seconds(self, key: str, failed_at: float, now: float) -> float:
-        """0 when the key may be tried: it failed at ``failed_at`` and its delay since then has passed."""
+        """0 when the key may be tried: it failed at ``failed_at`` and its delay since then has passed, or the clock was set back
+        since and will be long in coming there again."""
         entry = self._entries.get(key)
-        if entry is None or failed_at - entry.updated > 2 * self._max_seconds:
+        if entry is None or failed_at - entry.updated > 2 * self._max_seconds or failed_at > now + CLOCK_STEP_SECONDS:
             return 0.0
         return max(0.0, failed_at + entry.delay_seconds - now)
 

@@ -12,14 +12,17 @@ from __future__ import annotations
 from edgekube.agent.hosts import dns_config, fully_qualified
 from edgekube.agent.names import GRACE_PERIOD, POD_NAME, POD_NAMESPACE, POD_UID
 from edgekube.agent.podspec import grace_period_seconds, host_network, spec_of
-from edgekube.agent.sandbox_namespaces import namespaces_of
-from edgekube.agent.security import seccomp_of
+from edgekube.agent.problems import ConfigProblem
+from edgekube.agent.resources import overhead_resources, sandbox_resources
+from edgekube.agent.security import pod_context, sandbox_security
 from edgekube.api.objects import Object, annotations_of, labels_of, name_of, namespace_of, uid_of
-from edgekube.containerd.model import SandboxConfig, Security
+from edgekube.containerd.model import IdMapping, SandboxConfig
 from edgekube.settings import Settings
 
 #: A hostname has at most 63 characters (RFC 1123).
 HOSTNAME_CHARACTERS_MAX = 63
+#: What the kernel has room for (utsname).
+WHOLE_NAME_CHARACTERS_MAX = 64
 
 
 def hostname_of(pod: Object) -> str:
@@ -33,28 +36,18 @@ def _sandbox_hostname(pod: Object, settings: Settings) -> str:
     """With setHostnameAsFQDN the kernel's hostname is the pod's whole name in DNS."""
     short = hostname_of(pod)
     whole = fully_qualified(pod, short, settings) if spec_of(pod).get("setHostnameAsFQDN") else ""
+    if len(whole) > WHOLE_NAME_CHARACTERS_MAX:
+        raise ConfigProblem(
+            f"failed to construct FQDN from pod hostname and cluster domain, FQDN {whole} is too long "
+            f"({WHOLE_NAME_CHARACTERS_MAX} characters is the max, {len(whole)} characters requested)"
+        )
     return whole or short
 
 
-def sandbox_config(pod: Object, settings: Settings, log_directory: str, cgroup_parent: str, attempt: int) -> SandboxConfig:
-    spec = spec_of(pod)
-    pod_security = spec.get("securityContext") or {}
-    privileged = any(
-        (container.get("securityContext") or {}).get("privileged")
-        for part in ("initContainers", "containers")
-        for container in spec.get(part) or []
-    )
-    groups = [int(group) for group in pod_security.get("supplementalGroups") or []]
-    if pod_security.get("fsGroup") is not None:
-        groups.append(int(pod_security["fsGroup"]))
-    security = Security(
-        namespaces=namespaces_of(pod),
-        privileged=privileged,
-        run_as_user=pod_security.get("runAsUser"),
-        run_as_group=pod_security.get("runAsGroup") if pod_security.get("runAsUser") is not None else None,
-        supplemental_groups=tuple(groups),
-        seccomp=seccomp_of(pod_security.get("seccompProfile")),
-    )
+def sandbox_config(
+    pod: Object, settings: Settings, log_directory: str, cgroup_parent: str, attempt: int, users: IdMapping | None = None
+) -> SandboxConfig:
+    """``users``: the range of its user namespace, where it has one. Raises ConfigProblem."""
     return SandboxConfig(
         name=name_of(pod),
         uid=uid_of(pod),
@@ -71,6 +64,8 @@ def sandbox_config(pod: Object, settings: Settings, log_directory: str, cgroup_p
         },
         annotations={**annotations_of(pod), GRACE_PERIOD: str(grace_period_seconds(pod))},
         cgroup_parent=cgroup_parent,
-        sysctls={item["name"]: item["value"] for item in pod_security.get("sysctls") or []},
-        security=security,
+        sysctls={item["name"]: item["value"] for item in pod_context(pod).get("sysctls") or []},
+        security=sandbox_security(pod, users),
+        overhead=overhead_resources(pod),
+        resources=sandbox_resources(pod),
     )

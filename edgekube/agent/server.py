@@ -1,36 +1,45 @@
 """What the API server asks of this node, over mutual TLS: logs, exec, attach, port-forward, pods, statistics.
 
-Enters: requests on :10250 with kubelet's paths.
+Enters: requests on :10250 with kubelet's paths, and on connections that agent.tunnels opened.
 Leaves: their answers; a Status for what is refused.
-Holds: nobody but the API server is served: without a verified certificate 401, with any other one 403; only /healthz is open.
+Holds: the API server is served, and whom the API says may (agent.access): without a name 401, without the right 403.
 Bound: limits.AGENT_STREAMS_MAX requests at once.
 Source: Kubernetes documentation, "Kubelet authentication/authorization"; the paths are kubelet's.
-Next: agent.logs, agent.streams, agent.stats.
+Next: agent.logs, agent.streams, agent.statistics.telling, agent.node_logs.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from pathlib import Path
 from urllib.parse import parse_qs, parse_qsl, unquote
 
 import orjson
 import trio
 
+from edgekube.agent.access import DelegatedAccess
+from edgekube.agent.configz import configz
 from edgekube.agent.log_source import log_of
+from edgekube.agent.log_writer import completion, until_complete
 from edgekube.agent.logs import parse_options, read_log
+from edgekube.agent.node_log_query import parse
+from edgekube.agent.node_logs import TEXT, answer, blocks_of, browsed
 from edgekube.agent.pods import Pods
-from edgekube.agent.stats import summary
-from edgekube.agent.streams import join
+from edgekube.agent.statistics.telling import Statistics
+from edgekube.agent.streams import join, join_port
 from edgekube.agent.worker import PodWorker
 from edgekube.api import errors
 from edgekube.api.errors import StatusError
 from edgekube.api.objects import Object
+from edgekube.api.reachable import is_reachable
 from edgekube.containerd.model import RuntimeFailure
 from edgekube.limits import AGENT_STREAMS_MAX
 from edgekube.wire.protocol import Disconnected, Request, Responder
+from edgekube.wire.refusals import REFUSED, RefusalLog
+from edgekube.wire.tls import unverified_client_context
 
 log = logging.getLogger("edgekube.agent")
 
@@ -40,17 +49,30 @@ _JSON = {"content-type": "application/json"}
 class AgentServer:
     """A wire Handler."""
 
-    def __init__(self, pods: Pods, authorize: Callable[[bytes | None], bool]) -> None:
+    def __init__(self, pods: Pods, authorize: Callable[[bytes | None], bool], access: DelegatedAccess) -> None:
+        """``authorize``: the peer's certificate, verified by TLS -> is it the API server's? ``access``: anybody else."""
         self._pods = pods
         self._authorize = authorize
+        self._access = access
+        self._statistics = Statistics(pods)
+        self._refusals = RefusalLog(log)
         self._slots = trio.CapacityLimiter(AGENT_STREAMS_MAX)
 
     async def __call__(self, request: Request, responder: Responder) -> None:
+        """On the node's port: the certificate says who asks."""
+        await self._answer(request, responder, self._check)
+
+    async def from_tunnel(self, request: Request, responder: Responder) -> None:
+        """On a connection that this agent opened: who asks was verified then."""
+        await self._answer(request, responder, None)
+
+    async def _answer(self, request: Request, responder: Responder, check: Callable[[Request], Awaitable[None]] | None) -> None:
         try:
-            if request.path == "/healthz":
+            if check is not None:
+                await check(request)
+            if request.path == "/healthz":  # however many streams there are
                 await responder.send(200, {"content-type": "text/plain"}, b"ok")
                 return
-            self._check(request)
             try:
                 self._slots.acquire_on_behalf_of_nowait(request)
             except trio.WouldBlock:
@@ -60,37 +82,52 @@ class AgentServer:
             finally:
                 self._slots.release_on_behalf_of(request)
         except StatusError as error:
+            if error.code in REFUSED:
+                self._refusals.tell(request, error.code, error.message)
             await _refuse(responder, error)
         except RuntimeFailure as failure:
             await _refuse(responder, errors.internal(failure.message))
 
-    def _check(self, request: Request) -> None:
-        if request.peer_certificate is None:
-            raise errors.unauthorized()
+    async def _check(self, request: Request) -> None:
         if not self._authorize(request.peer_certificate):
-            raise errors.forbidden("", "nodes", "", "only the API server may speak with a node's agent")
+            await self._access.check(request)
 
     async def _serve(self, request: Request, responder: Responder) -> None:
         parts = [unquote(part) for part in request.path.strip("/").split("/")]
         match parts:
             case ["pods"]:
-                await responder.send(200, _JSON, self._pod_list())
-            case ["stats", "summary"]:
-                body = await trio.to_thread.run_sync(summary, self._pods)
-                await responder.send(200, _JSON, orjson.dumps(body))
+                await responder.send(200, _JSON, self._pod_list(lambda worker: True))
+            case ["runningpods"]:
+                await responder.send(200, _JSON, self._pod_list(self._runs))
+            case ["healthz", "ping" | "log" | "syncloop"]:
+                await responder.send(200, {"content-type": "text/plain"}, b"ok")
+            case ["configz"]:
+                await responder.send(200, _JSON, orjson.dumps(configz(self._pods.node.settings)))
+            case ["logs", *place]:
+                await self._node_logs(request, responder, "/".join(place))
+            case ["stats" | "metrics", *_]:
+                told = await self._statistics.told(parts)
+                if told is None:
+                    raise StatusError("NotFound", f"the agent serves no {request.path}")
+                await responder.send(200, {"content-type": told[0]}, told[1])
             case ["containerLogs", namespace, name, container]:
                 await self._logs(request, responder, namespace, name, container)
-            case ["exec", namespace, name, container]:
+            case ["exec", namespace, name, container] | ["exec", namespace, name, _, container]:
                 await self._exec(request, responder, namespace, name, container)
-            case ["attach", namespace, name, container]:
+            case ["attach", namespace, name, container] | ["attach", namespace, name, _, container]:
                 await self._attach(request, responder, namespace, name, container)
-            case ["portForward", namespace, name]:
+            case ["portForward", namespace, name] | ["portForward", namespace, name, _]:
                 await self._port_forward(request, responder, namespace, name)
+            case ["dial", namespace, name, port] if port.isdigit():
+                await self._dial(request, responder, namespace, name, int(port))
             case _:
                 raise StatusError("NotFound", f"the agent serves no {request.path}")
 
-    def _pod_list(self) -> bytes:
-        items = [worker.pod() for worker in self._pods.workers() if not worker.memory.gone]
+    def _runs(self, worker: PodWorker) -> bool:
+        return any(self._pods.node.observer.of(worker.uid).alive())
+
+    def _pod_list(self, wanted: Callable[[PodWorker], bool]) -> bytes:
+        items = [worker.pod() for worker in self._pods.workers() if not worker.memory.gone and wanted(worker)]
         return orjson.dumps({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items})
 
     def _worker(self, namespace: str, name: str) -> PodWorker:
@@ -108,16 +145,37 @@ class AgentServer:
         attempt = log_of(pod, container, node.observer.of(worker.uid), worker.memory, previous=options.previous)
         path: Path = node.paths(pod).log(container, attempt)
 
-        def ended() -> bool:
+        def over() -> bool:
             found = node.observer.of(worker.uid).latest(container)
             return found is None or found.status.attempt != attempt or found.status.state != "RUNNING"
 
+        if over():
+            await until_complete(path)
         await responder.start(200, {"content-type": "text/plain"})
         try:
-            async for piece in read_log(path, options, ended):
+            async for piece in read_log(path, options, completion(path, over)):
                 await responder.write(piece)
         except Disconnected:
             return
+        await responder.end()
+
+    async def _node_logs(self, request: Request, responder: Responder, place: str) -> None:
+        query = None if place else parse(parse_qs(request.query, keep_blank_values=True))
+        if query is not None:
+            pieces, content_type = answer(query), TEXT
+        else:
+            content_type, found = browsed(place)
+            if isinstance(found, bytes):
+                await responder.send(200, {"content-type": content_type}, found)
+                return
+            pieces = blocks_of(found)
+        async with aclosing(pieces):
+            first = await anext(pieces, b"")  # what is not there is said before the answer begins
+            await responder.start(200, {"content-type": content_type})
+            if first:
+                await responder.write(first)
+            async for piece in pieces:
+                await responder.write(piece)
         await responder.end()
 
     def _running(self, worker: PodWorker, container: str) -> str:
@@ -141,6 +199,16 @@ class AgentServer:
         container_id = self._running(self._worker(namespace, name), container)
         url = await self._pods.node.runtime.attach_url(container_id, **_stream_flags(query))
         await join(request, responder, url)
+
+    async def _dial(self, request: Request, responder: Responder, namespace: str, name: str, port: int) -> None:
+        """A connection to a port of a pod of this node, and of no other machine. ``tls=1``: the pod speaks TLS."""
+        address = (self._worker(namespace, name).pod().get("status") or {}).get("podIP")
+        if not address:
+            raise errors.unreachable(f"pod {name} has no address yet")
+        if not is_reachable(str(address)):
+            raise errors.bad_request("address not allowed")
+        context = unverified_client_context() if "tls=1" in request.query.split("&") else None
+        await join_port(request, responder, str(address), port, context)
 
     async def _port_forward(self, request: Request, responder: Responder, namespace: str, name: str) -> None:
         worker = self._worker(namespace, name)

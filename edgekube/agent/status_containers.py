@@ -9,11 +9,12 @@ Next: agent.status.
 from __future__ import annotations
 
 from edgekube.agent.names import full_name
-from edgekube.agent.outcome import runs_again
+from edgekube.agent.outcome import RESTARTING_ALL, comes_back
 from edgekube.agent.podspec import is_sidecar, spec_of
 from edgekube.agent.resize import resources_in_force
 from edgekube.agent.restart import duration_text
 from edgekube.agent.state import PodMemory, PodObserved
+from edgekube.agent.volumes.read_only import shown, supported
 from edgekube.api import times
 from edgekube.api.objects import Object, is_deleting
 from edgekube.containerd.model import ContainerStatus
@@ -84,15 +85,22 @@ def container_status(
         state = _waiting(*waiting.shown(now))
         if current is not None and current.state == "EXITED":
             last_state = {"terminated": terminated(current, memory)}
+    elif current is not None and current.reason == RESTARTING_ALL and not ends and name not in memory.starting:
+        state = _waiting(RESTARTING_ALL, "The container is removed because RestartAllContainers in place")
+        last_state = {"terminated": terminated(current, memory)}
     elif current is not None and current.state == "EXITED":
         delay_seconds = memory.backoff.remaining_seconds(name, current.finished_at_ns / 1e9, now)
         if (
             delay_seconds > 0
             and not ends
             and name not in memory.starting
-            and runs_again(pod, container, current.exit_code, init=init)
+            and comes_back(pod, container, current, memory, init=init)
         ):
             state = _waiting("CrashLoopBackOff", crash_loop_message(pod, name, memory.backoff.delay_seconds(name)))
+            last_state = {"terminated": terminated(current, memory)}
+        elif current.id in memory.restarting and not ends:
+            # Never shown as ended: the API lets nothing come back that ended for good by its policy.
+            state = _waiting("ContainerCreating")
             last_state = {"terminated": terminated(current, memory)}
         else:
             state = {"terminated": terminated(current, memory)}
@@ -123,25 +131,19 @@ def container_status(
         status["containerID"] = f"containerd://{current.id}"
     elif before.get("containerID"):
         status["containerID"] = before["containerID"]
-    resources = resources_in_force(current, memory) if current is not None else None
-    if resources is None:
-        resources = container.get("resources")
-    if current is not None and current.state == "RUNNING" and not init:
-        status["resources"] = resources or {}
-        if resources and resources.get("requests"):
-            status["allocatedResources"] = resources["requests"]
+    if current is not None:
+        given: Object = container.get("resources") or {}
+        has = resources_in_force(current, memory) if current.state == "RUNNING" else None
+        status["resources"] = given if has is None else has
+        if given.get("requests"):
+            status["allocatedResources"] = given["requests"]
+    if current is not None and current.user is not None:
+        user = current.user
+        status["user"] = {"linux": {"uid": user.uid, "gid": user.gid, "supplementalGroups": list(user.supplemental_groups)}}
     mounts = container.get("volumeMounts")
     if mounts:
-        status["volumeMounts"] = [_mount_status(mount) for mount in mounts]
+        status["volumeMounts"] = [shown(mount, able=supported()) for mount in mounts]
     return status
-
-
-def _mount_status(mount: Object) -> Object:
-    shown: Object = {"name": mount["name"], "mountPath": mount["mountPath"]}
-    if mount.get("readOnly"):
-        shown["readOnly"] = True
-        shown["recursiveReadOnly"] = "Disabled"
-    return shown
 
 
 def _before(pod: Object, name: str) -> Object:

@@ -8,39 +8,35 @@ Next: agent.plan makes them, agent.execute does them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class Prepare:
+
+class Prepare(Struct, frozen=True):
     """Directories, cgroup and volumes."""
 
     key: str = "prepare"
 
 
-@dataclass(frozen=True, slots=True)
-class RunSandbox:
+class RunSandbox(Struct, frozen=True):
     attempt: int
     key: str = "sandbox"
 
 
-@dataclass(frozen=True, slots=True)
-class StopSandbox:
+class StopSandbox(Struct, frozen=True):
     sandbox_id: str
     key: str = "sandbox"
 
 
-@dataclass(frozen=True, slots=True)
-class RemoveSandbox:
+class RemoveSandbox(Struct, frozen=True):
     """Stop and remove: frees its addresses. Its containers go with it."""
 
     sandbox_id: str
     key: str = "sandbox"
 
 
-@dataclass(frozen=True, slots=True)
-class StartContainer:
+class StartContainer(Struct, frozen=True):
     """Image, config, create, start, postStart."""
 
     name: str
@@ -52,48 +48,60 @@ class StartContainer:
         return f"container/{self.name}"
 
 
-@dataclass(frozen=True, slots=True)
-class KillContainer:
+class PreStop(Struct, frozen=True):
+    """The hook of a sidecar whose turn to end comes later: hooks of one pod run at the same time. It ends with its container."""
+
+    name: str
+    container_id: str
+    message: str
+
+    @property
+    def key(self) -> str:
+        return f"prestop/{self.name}"
+
+
+class KillContainer(Struct, frozen=True):
     """preStop, SIGTERM, and SIGKILL when the grace period is over."""
 
     name: str
     container_id: str
     message: str
+    #: For hook and container; 0: no hook.
     grace_seconds: int
+    #: It is to run again, however it ends and whatever its policy says of that.
+    restart: bool = False
+    #: Its preStop hook was run, or has had its time, and the end was announced with it.
+    hook_done: bool = False
 
     @property
     def key(self) -> str:
         return f"container/{self.name}"
 
 
-@dataclass(frozen=True, slots=True)
-class ResizeContainer:
-    """Give a running container, and the pod's cgroup, the resources that the pod names now."""
+class ResizePod(Struct, frozen=True):
+    """Give running containers, and the pod's cgroup, the resources that the pod was allocated."""
 
-    name: str
-    container_id: str
-
-    @property
-    def key(self) -> str:
-        return f"container/{self.name}"
+    #: (name, container id)
+    containers: tuple[tuple[str, str], ...]
+    key: str = "resize"
 
 
-@dataclass(frozen=True, slots=True)
-class RemoveContainer:
+class RemoveContainer(Struct, frozen=True):
     """A dead container and its log."""
 
     name: str
     container_id: str
     attempt: int
     keep_log: bool = False
+    #: For the whole pod to start anew (RestartAllContainers): it is remembered as such.
+    starting_anew: bool = False
 
     @property
     def key(self) -> str:
         return f"remove/{self.container_id}"
 
 
-@dataclass(frozen=True, slots=True)
-class Fail:
+class Fail(Struct, frozen=True):
     """Remember that the pod must end: status gets this reason and message."""
 
     reason: str
@@ -101,8 +109,7 @@ class Fail:
     key: str = "fail"
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
+class Finish(Struct, frozen=True):
     """Nothing runs any more: release volumes, cgroup and, when ``remove``, everything else and the API object."""
 
     remove: bool
@@ -115,16 +122,16 @@ Step: TypeAlias = (
     | StopSandbox
     | RemoveSandbox
     | StartContainer
+    | PreStop
     | KillContainer
-    | ResizeContainer
+    | ResizePod
     | RemoveContainer
     | Fail
     | Finish
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     steps: tuple[Step, ...] = ()
     #: Plan again then, whatever happens before (seconds since the epoch).
     wake_at: float | None = None

@@ -1,7 +1,7 @@
 """exec, attach and port-forward: the client's connection joined with containerd's.
 
 Enters: a request that wants an upgrade, a single-use URL on containerd's loopback stream server.
-Leaves: bytes both ways, until both sides have ended.
+Leaves: bytes both ways, until both sides have ended; the same for a port of a pod.
 Holds: the request's head goes on as the client sent it, but for its path, Host and Authorization; what containerd refuses (400,
 403) is answered to the client, which then tries another protocol.
 Next: wire.splice.
@@ -9,21 +9,43 @@ Next: wire.splice.
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
+from edgekube import limits
+from edgekube.agent.dial import host_port, words
+from edgekube.api import errors
 from edgekube.wire.client import ProtocolError, open_connection
 from edgekube.wire.protocol import Disconnected, Request, Responder
 from edgekube.wire.splice import splice
+from edgekube.wire.transport import connect
 
 _KEPT_BACK: Final = frozenset({"host", "authorization", "content-length", "transfer-encoding", "expect", "cookie"})
+DIAL_PROTOCOL: Final = "edgekube-dial"
 _REFUSAL_BYTES_MAX: Final = 64 * 1024
 
 
 def _switching(headers: Mapping[str, str]) -> bytes:
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items() if name not in ("content-length", "date"))
     return f"HTTP/1.1 101 Switching Protocols\r\n{lines}\r\n".encode("latin-1")
+
+
+async def join_port(request: Request, responder: Responder, host: str, port: int, context: ssl.SSLContext | None) -> None:
+    """The client's connection joined with one to a port, after an upgrade that says so."""
+    if request.headers.get("upgrade", "").lower() != DIAL_PROTOCOL or request.http_version != "1.1":
+        raise errors.bad_request(f"Upgrade: {DIAL_PROTOCOL} is what this path is for")
+    try:
+        there = await connect(host, port, context=context, timeout_seconds=limits.POD_DIAL_SECONDS)
+    except OSError as error:
+        raise errors.unreachable(f"dial tcp {host_port(host, port)}: {words(error)}") from error
+    try:
+        client = await responder.upgrade()
+        await client.send_all(_switching({"upgrade": DIAL_PROTOCOL, "connection": "Upgrade"}))
+        await splice(client, there)
+    finally:
+        there.close()
 
 
 async def join(request: Request, responder: Responder, url: str) -> None:

@@ -9,7 +9,7 @@ Next: agent.worker.
 from __future__ import annotations
 
 from edgekube.agent.names import TERMINATION_PATH
-from edgekube.agent.state import PodMemory
+from edgekube.agent.state import PodMemory, ResizeProgress
 from edgekube.api import times
 from edgekube.api.objects import Object
 from edgekube.containerd.model import ContainerStatus
@@ -45,7 +45,12 @@ def memory_from(pod: Object, now: float) -> PodMemory:
     status: Object = pod.get("status") or {}
     start = status.get("startTime")
     memory = PodMemory(started_at=times.parse(start) if start else now)
+    memory.admitted = bool(start)
     memory.terminal = status.get("phase") in ("Succeeded", "Failed")
+    for condition in status.get("conditions") or []:
+        if condition.get("type") == "PodResizeInProgress":
+            generation = int(condition.get("observedGeneration") or 0)
+            memory.resize_progress = ResizeProgress(generation, condition.get("reason") or "", condition.get("message") or "")
     for part in ("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses"):
         for item in status.get(part) or []:
             container_id = str(item.get("containerID") or "").removeprefix("containerd://")

@@ -4,7 +4,7 @@ Enters: the file mounted at terminationMessagePath; the end of its log when the 
 Leaves: text for the status, within the API's bound.
 Holds: a file that a container made into something else (a link, a device) is not followed.
 Source: Kubernetes documentation, "Determine the Reason for Pod Failure".
-Next: agent.worker.
+Next: agent.last_words.
 """
 
 from __future__ import annotations
@@ -35,9 +35,14 @@ def _read(path: Path) -> bytes:
         return stream.read(TERMINATION_MESSAGE_BYTES_MAX)
 
 
-def termination_message(paths: PodPaths, status: ContainerStatus) -> str:
-    message = _read(paths.termination_log(status.name, status.attempt)).decode(errors="replace")
-    fall_back = status.annotations.get(TERMINATION_POLICY) == "FallbackToLogsOnError"
-    if not message and fall_back and status.exit_code != 0:
-        message = tail_text(paths.log(status.name, status.attempt), TERMINATION_LOG_LINES_MAX, _LOG_BYTES_MAX)
-    return message
+def message_of_file(paths: PodPaths, status: ContainerStatus) -> str:
+    return _read(paths.termination_log(status.name, status.attempt)).decode(errors="replace")
+
+
+def wants_log(status: ContainerStatus) -> bool:
+    """The end of its log is its message, when it left no other."""
+    return status.exit_code != 0 and status.annotations.get(TERMINATION_POLICY) == "FallbackToLogsOnError"
+
+
+def message_of_log(paths: PodPaths, status: ContainerStatus) -> str:
+    return tail_text(paths.log(status.name, status.attempt), TERMINATION_LOG_LINES_MAX, _LOG_BYTES_MAX)

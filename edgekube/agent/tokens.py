@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from edgekube.agent.podspec import spec_of
 from edgekube.agent.problems import VolumeProblem
@@ -26,8 +27,7 @@ RENEW_SECONDS_MAX = 24 * 3600.0
 RETRY_SECONDS = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(Struct, frozen=True):
     text: str
     refresh_at: float
     expires_at: float

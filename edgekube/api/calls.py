@@ -10,8 +10,9 @@ Next: reconcile.execute.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from edgekube.api.errors import StatusError
 from edgekube.api.kinds import Kind
@@ -19,8 +20,7 @@ from edgekube.api.objects import Object
 from edgekube.api.verbs import DEFAULT_DELETE, MERGE_PATCH, DeleteOptions
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Struct, frozen=True):
     """The Events about a call, whose outcome the plan cannot know: ``{name}`` is the name that the server gave, ``{error}`` why
     the call failed. An empty reason records nothing."""
 
@@ -35,8 +35,7 @@ class Report:
 OnFailure: TypeAlias = Callable[[StatusError], "Sequence[Call]"]
 
 
-@dataclass(frozen=True, slots=True)
-class Create:
+class Create(Struct, frozen=True):
     kind: Kind
     namespace: str
     object: Object
@@ -46,8 +45,7 @@ class Create:
     on_failure: OnFailure | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Update:
+class Update(Struct, frozen=True):
     """Replace; the object carries the resourceVersion it was planned from."""
 
     kind: Kind
@@ -55,18 +53,18 @@ class Update:
     subresource: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Patch:
+class Patch(Struct, frozen=True):
     kind: Kind
     namespace: str
     name: str
     patch: Object | list[Object]
     patch_type: str = MERGE_PATCH
     subresource: str = ""
+    report: Report | None = None
+    on_failure: OnFailure | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Delete:
+class Delete(Struct, frozen=True):
     kind: Kind
     namespace: str
     name: str
@@ -75,8 +73,7 @@ class Delete:
     on_failure: OnFailure | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Struct, frozen=True):
     """An Event about an object, as ``kubectl describe`` shows it; the recorder counts repeats and bounds the rate."""
 
     about: Object
@@ -87,15 +84,13 @@ class Record:
     field_path: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Later:
+class Later(Struct, frozen=True):
     """Plan this key again after so many seconds, whatever happens before."""
 
     delay_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Require:
+class Require(Struct, frozen=True):
     """Go on only while the API itself, not just the view, has the object with this uid and is not deleting it."""
 
     kind: Kind
@@ -104,4 +99,21 @@ class Require:
     uid: str
 
 
-Call: TypeAlias = Create | Update | Patch | Delete | Record | Later | Require
+class RequireGone(Struct, frozen=True):
+    """Go on only when the API itself, not just the view, has no object of this name, or one of another uid."""
+
+    kind: Kind
+    namespace: str
+    name: str
+    uid: str = ""
+
+
+class RequireNone(Struct, frozen=True):
+    """Go on only when the API itself, not just the view, has no object of which ``holds`` is true. In one namespace."""
+
+    kind: Kind
+    namespace: str
+    holds: Callable[[Object], bool]
+
+
+Call: TypeAlias = Create | Update | Patch | Delete | Record | Later | Require | RequireGone | RequireNone

@@ -8,9 +8,10 @@ Next: controllers/*, reconcile.engine.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable
 from typing import NamedTuple, Protocol, TypeAlias
+
+from msgspec import Struct
 
 from edgekube.api.calls import Call
 from edgekube.api.kinds import Kind
@@ -52,16 +53,23 @@ class Change(Protocol):
 
 KeysFor: TypeAlias = Callable[[Change, View], Iterable[Key]]
 Plan: TypeAlias = Callable[[View, Key, Moment], list[Call]]
+#: Asks for what no watch brings, and answers the plan that knows it.
+Gather: TypeAlias = Callable[[View, Key], Awaitable[Plan]]
 
 
-@dataclass(frozen=True, slots=True)
-class Controller:
+class Controller(Struct, frozen=True):
     name: str  # upstream's: events carry it as source.component, --disable takes it
     watches: tuple[tuple[Kind, KeysFor], ...]
     plan: Plan
     reads: tuple[Kind, ...] = ()  # further kinds that plan looks at, which wake nobody
     #: Kinds of which a part suffices; keeps large kinds out of memory.
     selections: tuple[tuple[Kind, ListOptions], ...] = ()
+    #: Instead of ``plan``, for a controller that lives on facts from elsewhere (scales, metrics).
+    gather: Gather | None = None
+    #: Never plan from a view that does not show the last plan's writes: what is counted would be counted twice.
+    exact: bool = False
+    #: Changes that come so soon after a plan wait, and are looked at together.
+    settle_seconds: float = 0.0
 
     def kinds(self) -> tuple[Kind, ...]:
         return tuple(dict.fromkeys([*(kind for kind, _ in self.watches), *self.reads]))
@@ -87,6 +95,19 @@ def controlled_by(owner_kind: Kind) -> KeysFor:
             if owner is not None and owner.get("kind") == owner_kind.kind and owner.get("apiVersion") == owner_kind.api_version:
                 found.append(Key(namespace_of(side), str(owner.get("name"))))
         return dict.fromkeys(found)
+
+    return keys
+
+
+def lost_by(owner_kind: Kind) -> KeysFor:
+    """The controllers of ``owner_kind`` whose object is gone, or has another controller now. What is made or changed wakes
+    nobody."""
+    controlled = controlled_by(owner_kind)
+
+    def keys(change: Change, view: View) -> Iterable[Key]:
+        if change.old is None or (change.new is not None and controller_of(change.old) == controller_of(change.new)):
+            return ()
+        return controlled(change, view)
 
     return keys
 

@@ -10,8 +10,8 @@ Next: api.strict.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import cache
-from itertools import islice
 from typing import Any, Final
 
 import orjson
@@ -97,51 +97,81 @@ def is_too_deep(value: Any) -> bool:
 # --- fields given twice ------------------------------------------------------------------------------------------------
 
 
-def duplicate_fields(body: bytes, content_type: str, decoded: Object) -> list[str]:
+#: A name's last quote and its colon. Text may hold the same (``\\":``, ``":`` where it begins with a colon): as often in both.
+_NAMES: Final = re.compile(rb'"\s*:').findall
+
+
+class Repeated(list[str]):
+    """What a text gives twice, as messages. ``lines``: of YAML, by line. ``places``: of JSON, where each field that the text has
+    stands, and each of the messages; in the order of the text."""
+
+    def __init__(self, messages: Iterable[str] = (), *, lines: bool = False, places: dict[str, int] | None = None) -> None:
+        super().__init__(messages)
+        self.lines = lines
+        self.places = places or {}
+
+
+def duplicate_fields(body: bytes, content_type: str, decoded: Any) -> Repeated:
     """What ``fieldValidation`` says about fields given twice: ``duplicate field "spec.replicas"``.
 
-    ``decoded`` is what decode_body made of the same body: a compact body without duplicates is as long as the object is when
-    written again, which spares a second parse."""
+    ``decoded`` is what decode_body made of the same body. Written again it tells whether anything was lost, which spares a second
+    parse: a compact body without duplicates is the same, and any that spells no character by its number has as many names."""
     if media_type(content_type) == YAML_TYPE:
         return _yaml_duplicates(body)
-    if len(body.strip()) <= len(orjson.dumps(decoded)):
-        return []
-    return _json_duplicates(body)
+    return _repeated_in_json(body, decoded)
 
 
-def decode_with_duplicates(body: bytes, content_type: str) -> tuple[Object, list[str]]:
+def decode_with_duplicates(body: bytes, content_type: str) -> tuple[Object, Repeated]:
     """decode_body and duplicate_fields in one; YAML is read once."""
     if media_type(content_type) == YAML_TYPE:
         value, duplicates = _load_yaml(body)
         return _object_of_yaml(value), _first_few(duplicates)
     decoded = decode_body(body, content_type)
-    return decoded, duplicate_fields(body, content_type, decoded)
+    return decoded, _repeated_in_json(body, decoded)
+
+
+def _repeated_in_json(body: bytes, decoded: Object) -> Repeated:
+    again = orjson.dumps(decoded)
+    if body.strip() == again or (b"\\u" not in body and len(_NAMES(body)) == len(_NAMES(again))):
+        return Repeated()
+    return _json_duplicates(body)
 
 
 class _Pairs(list[tuple[str, Any]]):
     """The fields of one object, in the order of the text, repetitions included."""
 
 
-def _json_duplicates(body: bytes) -> list[str]:
+def _json_duplicates(body: bytes) -> Repeated:
     import json  # only for bodies that are not written compactly
 
     found: dict[str, None] = {}  # a set that keeps its order
+    places: dict[str, int] = {}
+    left_characters = limits.STRICT_PLACES_CHARACTERS_MAX
 
     def walk(value: Any, path: str) -> None:
+        nonlocal left_characters
         if isinstance(value, _Pairs):
             seen: set[str] = set()
             for key, child in value:
+                if len(path) + len(key) > limits.STRICT_PATH_CHARACTERS_MAX:
+                    continue
                 where = f"{path}.{key}" if path else key
-                if key in seen:
-                    found[where] = None
+                if key in seen and len(found) < limits.STRICT_MESSAGES_MAX:
+                    message = f'duplicate field "{where}"'
+                    if message not in found:
+                        found[message] = None
+                        places[message] = len(places)
                 seen.add(key)
+                if left_characters > 0 and where not in places:
+                    left_characters -= len(where)
+                    places[where] = len(places)
                 walk(child, where)
         elif isinstance(value, list):
             for index, child in enumerate(value):
                 walk(child, f"{path}[{index}]")
 
     walk(json.loads(body, object_pairs_hook=_Pairs), "")
-    return [f'duplicate field "{path}"' for path in islice(found, limits.STRICT_MESSAGES_MAX)]
+    return Repeated(found, places=places)
 
 
 # --- YAML --------------------------------------------------------------------------------------------------------------
@@ -180,8 +210,9 @@ def _loader_class() -> Any:
             for key_node, value_node in node.value:
                 key = self._key(key_node)
                 if id(key_node) in own:
-                    if key in seen:
-                        self.duplicates.append(f'line {key_node.start_mark.line + 1}: key "{key}" already set in map')
+                    if key in seen and len(self.duplicates) < limits.STRICT_MESSAGES_MAX:
+                        name = key[: limits.STRICT_PATH_CHARACTERS_MAX]
+                        self.duplicates.append(f'line {key_node.start_mark.line + 1}: key "{name}" already set in map')
                     seen.add(key)
                 mapping[key] = self.construct_object(value_node, deep=True)
             return mapping
@@ -315,9 +346,9 @@ def _object_of_yaml(value: Any) -> Object:
     return copied
 
 
-def _yaml_duplicates(body: bytes) -> list[str]:
+def _yaml_duplicates(body: bytes) -> Repeated:
     return _first_few(_load_yaml(body)[1])
 
 
-def _first_few(messages: list[str]) -> list[str]:
-    return list(dict.fromkeys(messages))[: limits.STRICT_MESSAGES_MAX]
+def _first_few(messages: list[str]) -> Repeated:
+    return Repeated(list(dict.fromkeys(messages))[: limits.STRICT_MESSAGES_MAX], lines=True)

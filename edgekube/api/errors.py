@@ -9,8 +9,9 @@ Next: server.errors writes them; client raises them.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from edgekube.api.objects import Object
 
@@ -40,8 +41,7 @@ CODES: Final[dict[str, int]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Cause:
+class Cause(Struct, frozen=True):
     """One StatusCause. ``field`` is a path such as ``spec.containers[0].image``."""
 
     reason: str
@@ -102,8 +102,9 @@ class StatusError(Exception):
             "metadata": {},
             "status": "Failure",
             "message": self.message,
-            "reason": self.reason,
         }
+        if self.reason:
+            status["reason"] = self.reason
         if details or self.reason in _ALWAYS_DETAILED:
             status["details"] = details
         status["code"] = self.code
@@ -196,6 +197,11 @@ def entity_too_large(message: str) -> StatusError:
 
 def unavailable(message: str, retry_after_seconds: int = 1) -> StatusError:
     return StatusError("ServiceUnavailable", message, retry_after_seconds=retry_after_seconds)
+
+
+def unreachable(message: str) -> StatusError:
+    """503 for what lies behind this server. Without Retry-After: clients would ask ten times before they said so."""
+    return StatusError("ServiceUnavailable", message)
 
 
 def internal(message: str) -> StatusError:

@@ -10,7 +10,7 @@ Next: api.patch.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -19,12 +19,30 @@ from edgekube.api.decode import is_too_deep, kind_of_json
 from edgekube.api.errors import StatusError, bad_request, entity_too_large
 from edgekube.api.objects import Object
 
+REJECTED: Final = "the server rejected our request due to an error in our request: "
+
+
+class TestFailed(Exception):
+    """An operation ``test`` found another value."""
+
 
 def _rejected(why: str) -> StatusError:
-    return StatusError("Invalid", f"the server rejected our request due to an error in our request: {why}")
+    return StatusError("Invalid", f"{REJECTED}{why}")
+
+
+def _lacks(parent: Any, name: Any) -> bool:
+    return type(parent) is dict and name is not None and name not in parent
 
 
 def patched(document: Object, operations: Any) -> Object:
+    try:
+        return applied(document, operations)
+    except TestFailed as error:
+        raise _rejected(str(error)) from None
+
+
+def applied(document: Object, operations: Any) -> Object:
+    """As ``patched``, but a failed test is TestFailed: to some it is an error, to others an answer."""
     import jsonpatch  # 1 MB that most runs never need
     import jsonpointer
 
@@ -48,17 +66,22 @@ def patched(document: Object, operations: Any) -> Object:
                         f"Unable to complete the copy, the accumulated size increase of copy is {copied_bytes}, "
                         f"exceeding the limit {limits.REQUEST_BODY_BYTES_MAX}"
                     )
-            result = jsonpatch.JsonPatch([operation]).apply(result, in_place=True)
+            # As kube-apiserver's library has it: snapshotters replace a status that is not there yet.
+            adds = operation.get("op") == "replace" and _lacks(
+                *jsonpointer.JsonPointer(operation.get("path") or "").to_last(result)
+            )
+            step = {**operation, "op": "add"} if adds else operation
+            result = jsonpatch.JsonPatch([step]).apply(result, in_place=True)
         except jsonpatch.JsonPatchTestFailed as error:
-            raise _rejected(f"testing value {operation.get('path')} failed: {error}") from None
+            raise TestFailed(f"testing value {operation.get('path')} failed: {error}") from None
         except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException) as error:
             where = f"{operation.get('op')} operation does not apply at {operation.get('path')}"
             raise _rejected(f"{where}: {error}") from None
         except (TypeError, KeyError, IndexError, ValueError, AttributeError, RecursionError) as error:
             # The library does not guard against every malformed operation (a number as a path, a step into a string).
             raise _rejected(f"{operation.get('op')} operation is malformed: {error}") from None
-    if is_too_deep(result):
-        raise _rejected(f"the patched document exceeds max depth of {limits.BODY_DEPTH_MAX}")
     if type(result) is not dict:
         raise _rejected(f"the patched document is no object but {kind_of_json(result)}")
+    if is_too_deep(result):
+        raise _rejected(f"the patched document exceeds max depth of {limits.BODY_DEPTH_MAX}")
     return result

@@ -36,34 +36,56 @@ class Kind:
     durable: bool = True
     #: Set for custom resources only: the row came from a CustomResourceDefinition.
     custom: bool = field(default=False, compare=False)
+    #: Names that a definition chose; "" for what follows from ``kind``.
+    singular_name: str = ""
+    list_kind_name: str = ""
+    #: Paths of the fields that a definition lets field selectors ask for: ``spec.color``.
+    selectable_fields: tuple[str, ...] = ()
+    #: additionalPrinterColumns as compressed JSON, and specReplicasPath, statusReplicasPath, labelSelectorPath of scale.
+    printer_columns: bytes = field(default=b"", compare=False, repr=False)
+    scale_paths: tuple[str, str, str] | None = None
+    #: What a Warning header says to whoever uses the version; "" for nothing.
+    deprecation: str = ""
+    #: Rises with each change of the definition's spec, so that whatever was made of it is made anew.
+    definition_generation: int = 0
+
+    # What follows from these; asked so often that it is made once.
+
+    #: ``apps/v1``, or ``v1`` for the core group.
+    api_version: str = field(init=False, compare=False, repr=False)
+    #: The store's name for the rows: ``deployments.apps``, ``pods``. The same for every version.
+    resource: str = field(init=False, compare=False, repr=False)
+    #: The served name, as error messages give it: ``deployments.apps``, ``pods``.
+    group_resource: str = field(init=False, compare=False, repr=False)
+    _hash: int = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        group, plural = self.stored_as or (self.group, self.plural)
+        put = object.__setattr__
+        put(self, "api_version", f"{self.group}/{self.version}" if self.group else self.version)
+        put(self, "resource", f"{plural}.{group}" if group else plural)
+        put(self, "group_resource", f"{self.plural}.{self.group}" if self.group else self.plural)
+        put(self, "_hash", hash((self.group, self.version, self.plural, self.definition_generation)))
+
+    def __hash__(self) -> int:
+        return self._hash
 
     @property
     def singular(self) -> str:
-        return self.kind.lower()
+        return self.singular_name or self.kind.lower()
 
     @property
     def list_kind(self) -> str:
-        return f"{self.kind}List"
-
-    @property
-    def api_version(self) -> str:
-        """``apps/v1``, or ``v1`` for the core group."""
-        return f"{self.group}/{self.version}" if self.group else self.version
-
-    @property
-    def resource(self) -> str:
-        """The store's name for the rows: ``deployments.apps``, ``pods``. The same for every version."""
-        group, plural = self.stored_as or (self.group, self.plural)
-        return f"{plural}.{group}" if group else plural
-
-    @property
-    def group_resource(self) -> str:
-        """The served name, as error messages give it: ``deployments.apps``, ``pods``."""
-        return f"{self.plural}.{self.group}" if self.group else self.plural
+        return self.list_kind_name or f"{self.kind}List"
 
     @property
     def stored(self) -> bool:
         return "get" in self.verbs
+
+    @property
+    def head(self) -> bytes:
+        """How the JSON of an object begins, as it is stored and served."""
+        return f'{{"kind":"{self.kind}","apiVersion":"{self.api_version}",'.encode()
 
     def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
         """The URL path, e.g. ``/apis/apps/v1/namespaces/default/deployments/web/status``."""
@@ -181,15 +203,22 @@ def _rows() -> Iterator[Kind]:
 #: Every built-in row, in the order of upstream's groups.
 BUILT_IN: Final[tuple[Kind, ...]] = tuple(_rows())
 
+#: What nodes read of every pod (api.pod_address): made from the stored pods, never written.
+PODADDRESS: Final = Kind(
+    "internal.edgekube.io", "v1", "PodAddress", "podaddresses", verbs=("get", "list", "watch"), stored_as=("", "pods")
+)
+
 
 class KindTable:
-    """Look-ups over rows. The built-in table never changes; custom resources will come as a second table."""
+    """Look-ups over rows. The built-in table never changes; registry.served_kinds adds custom resources."""
 
-    def __init__(self, rows: Iterable[Kind]) -> None:
+    def __init__(self, rows: Iterable[Kind], *, internal: Iterable[Kind] = ()) -> None:
+        """``internal`` rows are served to whoever knows their path and may; discovery and the like do not name them."""
         self.rows: tuple[Kind, ...] = tuple(rows)
-        self._by_path = {(row.group, row.version, row.plural): row for row in self.rows}
-        self._by_name = {(row.api_version, row.kind): row for row in self.rows}
-        if len(self._by_path) != len(self.rows):
+        every = (*self.rows, *internal)
+        self._by_path = {(row.group, row.version, row.plural): row for row in every}
+        self._by_name = {(row.api_version, row.kind): row for row in every}
+        if len(self._by_path) != len(every):
             raise ValueError("two rows share group, version and plural")
 
     def by_resource(self, group: str, version: str, plural: str) -> Kind | None:
@@ -199,7 +228,7 @@ class KindTable:
         return self._by_name.get((api_version, kind))
 
 
-KINDS: Final = KindTable(BUILT_IN)
+KINDS: Final = KindTable(BUILT_IN, internal=[PODADDRESS])
 
 
 def _named(api_version: str, kind: str) -> Kind:
@@ -210,17 +239,38 @@ def _named(api_version: str, kind: str) -> Kind:
 
 
 # The rows that controllers, scheduler and agent name in code.
+CERTIFICATESIGNINGREQUEST: Final = _named("certificates.k8s.io/v1", "CertificateSigningRequest")
 CONFIGMAP: Final = _named("v1", "ConfigMap")
 CONTROLLERREVISION: Final = _named("apps/v1", "ControllerRevision")
+CSIDRIVER: Final = _named("storage.k8s.io/v1", "CSIDriver")
+CSINODE: Final = _named("storage.k8s.io/v1", "CSINode")
+CSISTORAGECAPACITY: Final = _named("storage.k8s.io/v1", "CSIStorageCapacity")
+CRONJOB: Final = _named("batch/v1", "CronJob")
+CUSTOMRESOURCEDEFINITION: Final = _named("apiextensions.k8s.io/v1", "CustomResourceDefinition")
+DAEMONSET: Final = _named("apps/v1", "DaemonSet")
 DEPLOYMENT: Final = _named("apps/v1", "Deployment")
 ENDPOINTS: Final = _named("v1", "Endpoints")
 ENDPOINTSLICE: Final = _named("discovery.k8s.io/v1", "EndpointSlice")
 EVENT: Final = _named("v1", "Event")
+HORIZONTALPODAUTOSCALER: Final = _named("autoscaling/v2", "HorizontalPodAutoscaler")
+IPADDRESS: Final = _named("networking.k8s.io/v1", "IPAddress")
+JOB: Final = _named("batch/v1", "Job")
 LEASE: Final = _named("coordination.k8s.io/v1", "Lease")
 NAMESPACE: Final = _named("v1", "Namespace")
+NETWORKPOLICY: Final = _named("networking.k8s.io/v1", "NetworkPolicy")
 NODE: Final = _named("v1", "Node")
+PERSISTENTVOLUME: Final = _named("v1", "PersistentVolume")
+PERSISTENTVOLUMECLAIM: Final = _named("v1", "PersistentVolumeClaim")
 POD: Final = _named("v1", "Pod")
+PODDISRUPTIONBUDGET: Final = _named("policy/v1", "PodDisruptionBudget")
 REPLICASET: Final = _named("apps/v1", "ReplicaSet")
+REPLICATIONCONTROLLER: Final = _named("v1", "ReplicationController")
 SECRET: Final = _named("v1", "Secret")
 SERVICE: Final = _named("v1", "Service")
 SERVICEACCOUNT: Final = _named("v1", "ServiceAccount")
+SERVICECIDR: Final = _named("networking.k8s.io/v1", "ServiceCIDR")
+STATEFULSET: Final = _named("apps/v1", "StatefulSet")
+STORAGECLASS: Final = _named("storage.k8s.io/v1", "StorageClass")
+VALIDATINGADMISSIONPOLICY: Final = _named("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy")
+VOLUMEATTACHMENT: Final = _named("storage.k8s.io/v1", "VolumeAttachment")
+VOLUMEATTRIBUTESCLASS: Final = _named("storage.k8s.io/v1", "VolumeAttributesClass")

@@ -110,12 +110,12 @@ def pattern_words(words: str, pattern: str, *examples: str) -> str:
     return f"{words} (e.g. {shown}regex used for validation is '{pattern}')"
 
 
-def _bytes(value: str) -> int:
+def bytes_of(value: str) -> int:
     return len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass"))
 
 
 def _length(value: str, characters_max: int) -> list[str]:
-    return [too_long(characters_max)] if _bytes(value) > characters_max else []
+    return [too_long(characters_max)] if bytes_of(value) > characters_max else []
 
 
 def dns1123_label(value: str) -> list[str]:
@@ -176,7 +176,7 @@ def qualified_name(value: str) -> list[str]:
             messages += [f"prefix part {message}" for message in dns1123_subdomain(parts[0])]
     if not name:
         messages.append(f"name part {EMPTY}")
-    elif _bytes(name) > LABEL_LENGTH_MAX:
+    elif bytes_of(name) > LABEL_LENGTH_MAX:
         messages.append(f"name part {too_many_bytes(LABEL_LENGTH_MAX)}")
     if not _LABEL_KEY_RE.fullmatch(name):
         messages.append(f"name part {key_words}")
@@ -184,9 +184,22 @@ def qualified_name(value: str) -> list[str]:
 
 
 def label_value(value: str) -> list[str]:
-    messages = [too_many_bytes(LABEL_LENGTH_MAX)] if _bytes(value) > LABEL_LENGTH_MAX else []
+    messages = [too_many_bytes(LABEL_LENGTH_MAX)] if bytes_of(value) > LABEL_LENGTH_MAX else []
     if not _LABEL_VALUE_RE.fullmatch(value):
         messages.append(pattern_words(_LABEL_VALUE_WORDS, _LABEL_VALUE, "MyValue", "my_value", "12345"))
+    return messages
+
+
+def field_manager(value: str) -> list[str]:
+    """Of what characters a manager of fields may be made; each bad one has a message."""
+    if value.isprintable():
+        return []
+    messages: list[str] = []
+    position = 0
+    for character in value:
+        if not character.isprintable():
+            messages.append(f"invalid character U+{ord(character):04X} (at position {position})")
+        position += bytes_of(character)
     return messages
 
 

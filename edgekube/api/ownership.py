@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from edgekube.api import finalizers
 from edgekube.api.calls import Call, Patch, Require
 from edgekube.api.kinds import Kind
 from edgekube.api.objects import Object, controller_of, is_deleting, labels_of, name_of, namespace_of, owners_of, uid_of
@@ -36,8 +37,10 @@ def claim(
     candidates: Iterable[Object],
     matches: Callable[[dict[str, str]], bool],
     adoptable: Callable[[Object], bool] = lambda _: True,
+    finalizer: str = "",
 ) -> tuple[list[Object], list[Call]]:
-    """The children, those being adopted included, and the calls that make it so."""
+    """The children, those being adopted included, and the calls that make it so. ``finalizer`` comes and goes with the
+    reference."""
     mine: list[Object] = []
     calls: list[Call] = []
     adoptions: list[Call] = []
@@ -49,9 +52,9 @@ def claim(
             if matches(labels_of(obj)):
                 mine.append(obj)
             elif not is_deleting(owner) and not is_deleting(obj):
-                calls.append(_release(child_kind, obj, uid_of(owner)))
+                calls.append(_release(child_kind, obj, uid_of(owner), finalizer))
         elif not is_deleting(owner) and not is_deleting(obj) and matches(labels_of(obj)) and adoptable(obj):
-            adoptions.append(_adopt(owner_kind, owner, child_kind, obj))
+            adoptions.append(_adopt(owner_kind, owner, child_kind, obj, finalizer))
             mine.append(obj)
     if adoptions:
         # Children that were just orphaned, seen before their owner's deletion is, would go with it.
@@ -59,15 +62,17 @@ def claim(
     return mine, calls + adoptions
 
 
-def _adopt(owner_kind: Kind, owner: Object, child_kind: Kind, child: Object) -> Call:
+def _adopt(owner_kind: Kind, owner: Object, child_kind: Kind, child: Object, finalizer: str) -> Call:
     reference = controller_reference(owner_kind, owner)
     references = [*(each for each in owners_of(child) if each.get("uid") != uid_of(owner)), reference]
-    return Patch(child_kind, namespace_of(child), name_of(child), _guarded(child, references), patch_type=JSON_PATCH)
+    operations = _guarded(child, references) + (finalizers.adding(child, finalizer) if finalizer else [])
+    return Patch(child_kind, namespace_of(child), name_of(child), operations, patch_type=JSON_PATCH)
 
 
-def _release(child_kind: Kind, child: Object, owner_uid: str) -> Call:
+def _release(child_kind: Kind, child: Object, owner_uid: str, finalizer: str) -> Call:
     references = [each for each in owners_of(child) if each.get("uid") != owner_uid]
-    return Patch(child_kind, namespace_of(child), name_of(child), _guarded(child, references), patch_type=JSON_PATCH)
+    operations = _guarded(child, references) + (finalizers.removing(child, finalizer) if finalizer else [])
+    return Patch(child_kind, namespace_of(child), name_of(child), operations, patch_type=JSON_PATCH)
 
 
 def _guarded(child: Object, references: list[Object]) -> list[Object]:

@@ -8,8 +8,7 @@ Next: controllers, scheduler.
 
 from __future__ import annotations
 
-from typing import Any
-
+from edgekube import limits
 from edgekube.api import times
 from edgekube.api.objects import Object, is_deleting
 
@@ -48,9 +47,14 @@ def available_in(pod: Object, min_ready_seconds: int, wall_seconds: float) -> fl
     since = ready_since(pod)
     if since is None:
         return None
-    if not min_ready_seconds:
-        return 0.0
-    return max(0.0, since + min_ready_seconds - wall_seconds)
+    return wait_seconds(since, min_ready_seconds, wall_seconds)
+
+
+def wait_seconds(ready_since: float, min_ready_seconds: int, wall_seconds: float) -> float:
+    """Until a pod that is ready since then is available."""
+    if not min_ready_seconds or ready_since > wall_seconds + limits.CLOCK_SKEW_SECONDS:
+        return 0.0  # ready since before the clock was set back
+    return max(0.0, ready_since + min_ready_seconds - wall_seconds)
 
 
 def is_finished(pod: Object) -> bool:
@@ -65,8 +69,3 @@ def is_active(pod: Object) -> bool:
 
 def node_of(pod: Object) -> str:
     return str((pod.get("spec") or {}).get("nodeName") or "")
-
-
-def restarts_of(pod: Object) -> int:
-    statuses: list[dict[str, Any]] = (pod.get("status") or {}).get("containerStatuses") or []
-    return max((int(status.get("restartCount") or 0) for status in statuses), default=0)

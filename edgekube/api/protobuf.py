@@ -6,7 +6,7 @@ Holds: a field that Go would leave out of JSON is left out here; unknown fields 
 Bound: the body's size is the server's to bound; messages nest no deeper than _DEPTH_MAX. The table of fields, derived from
 k8s.io/api's struct tags (protobuf_fields.bin), is read with the first such body.
 Source: kubernetes.io, "API concepts" (Kubernetes Protobuf encoding); protobuf.dev, "Encoding".
-Next: api.strict.
+Next: api.strict; api.protobuf_answers writes what this reads.
 """
 
 from __future__ import annotations
@@ -28,14 +28,20 @@ from edgekube.api.objects import Object
 
 PROTOBUF_TYPE: Final = "application/vnd.kubernetes.protobuf"
 
-_MAGIC: Final = b"k8s\0"
+MAGIC: Final = b"k8s\0"
 _DEPTH_MAX: Final = 100
-_META: Final = "k8s.io/apimachinery/pkg/apis/meta/v1"
+META: Final = "k8s.io/apimachinery/pkg/apis/meta/v1"
+#: Groups whose messages have a module of their own.
+_ELSEWHERE: Final = {
+    "apiextensions.k8s.io": "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions",
+    "apiregistration.k8s.io": "k8s.io/kube-aggregator/pkg/apis/apiregistration",
+}
+SCHEMA: Final = "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1.JSONSchemaProps"
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _OUT_OF_RANGE: Final = "the number is out of range"
 
 
-class _Field(msgspec.Struct, frozen=True, array_like=True):
+class Field(msgspec.Struct, frozen=True, array_like=True):
     name: str  # "": the message's fields belong to the one around it
     type: str  # string bytes int bool double message quantity time …, with "[]", "map " or "items []" before it
     reference: str
@@ -57,28 +63,29 @@ def _table() -> dict[str, msgspec.Raw]:
 
 
 @lru_cache(maxsize=256)
-def _fields(message: str) -> dict[int, _Field]:
-    return msgspec.json.decode(_table()[message], type=dict[int, _Field])
+def fields_of(message: str) -> dict[int, Field]:
+    return msgspec.json.decode(_table()[message], type=dict[int, Field])
 
 
-def _message_of(api_version: str, kind: str) -> str | None:
+def message_of(api_version: str, kind: str) -> str | None:
     """The message's name: groups are known by their first label."""
     if kind == "DeleteOptions":
-        return f"{_META}.{kind}"
+        return f"{META}.{kind}"
     group, _, version = api_version.rpartition("/")
-    name = f"k8s.io/api/{group.partition('.')[0] or 'core'}/{version}.{kind}"
+    package = _ELSEWHERE.get(group) or f"k8s.io/api/{group.partition('.')[0] or 'core'}"
+    name = f"{package}/{version}.{kind}"
     return name if name in _table() else None
 
 
 def decode_protobuf(body: bytes) -> Object:
     """StatusError BadRequest when the bytes are no such object, UnsupportedMediaType for a kind without a protobuf form."""
-    if not body.startswith(_MAGIC):
+    if not body.startswith(MAGIC):
         raise bad_request("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]")
     try:
-        envelope = dict(_entries(body[len(_MAGIC) :]))
+        envelope = dict(_entries(body[len(MAGIC) :]))
         type_meta = {number: _text(value) for number, value in _entries(_piece(envelope.get(1, b"")))}
         api_version, kind = type_meta.get(1, ""), type_meta.get(2, "")
-        message = _message_of(api_version, kind)
+        message = message_of(api_version, kind)
         if message is None:
             raise StatusError("UnsupportedMediaType", f"{api_version} {kind} is not taken as protobuf; send application/json")
         return {"kind": kind, "apiVersion": api_version, **_message(message, _piece(envelope.get(2, b"")), 0)}
@@ -142,7 +149,7 @@ def _integer(value: int | bytes) -> int:
 def _message(name: str, data: bytes, depth: int) -> Object:
     if depth > _DEPTH_MAX:
         raise _Malformed("messages nest too deep")
-    fields = _fields(name)
+    fields = fields_of(name)
     made: Object = {}
     for number, raw in _entries(data):
         field = fields.get(number)
@@ -158,7 +165,7 @@ def _message(name: str, data: bytes, depth: int) -> Object:
     return made
 
 
-def _put(made: Object, field: _Field, value: Any) -> None:
+def _put(made: Object, field: Field, value: Any) -> None:
     if not field.name:
         made.update(value)
     elif value is None or (not value and not field.keeps_zero):
@@ -167,7 +174,7 @@ def _put(made: Object, field: _Field, value: Any) -> None:
         made[field.name] = value
 
 
-def _map_entry(field: _Field, data: bytes, depth: int) -> tuple[str, Any]:
+def _map_entry(field: Field, data: bytes, depth: int) -> tuple[str, Any]:
     entry = dict(_entries(data))
     type_ = field.type[4:]
     raw: int | bytes = entry.get(2, 0 if type_ in ("int", "bool") else b"")
@@ -196,15 +203,23 @@ def _value(type_: str, reference: str, raw: int | bytes, depth: int) -> Any:
             return _int_or_string(_piece(raw))
         case "raw":
             return _embedded(_piece(dict(_entries(_piece(raw))).get(1, b"")))
+        case "schemaorarray":
+            return _one_or_other(_piece(raw), depth, many="message")
+        case "schemaorbool":
+            return _one_or_other(_piece(raw), depth, many="")
+        case "schemaorstrings":
+            return _one_or_other(_piece(raw), depth, many="string")
         case "items []string":
             return [_text(value) for number, value in _entries(_piece(raw)) if number == 1]
     raise _Malformed(f"fields of type {type_} are not read")
 
 
-def _double(data: bytes) -> float:
+def _double(data: bytes) -> float | int:
+    """Go writes a whole number without a point, and so does our JSON."""
     if len(data) != 8:
         raise _Malformed("a double has eight bytes")
-    return float(struct.unpack("<d", data)[0])
+    number: float = struct.unpack("<d", data)[0]
+    return int(number) if number.is_integer() and abs(number) < 1e21 else number
 
 
 def _time(data: bytes, *, micro: bool) -> str | None:
@@ -223,6 +238,18 @@ def _int_or_string(data: bytes) -> int | str:
     if _integer(parts.get(1, 0)):
         return _text(parts.get(3, b""))
     return _integer(parts.get(2, 0))
+
+
+def _one_or_other(data: bytes, depth: int, *, many: str) -> Any:
+    """A schema, or else a list (of schemas, of strings) or, where there is no ``many``, a truth value."""
+    parts = list(_entries(data))
+    numbers = [number for number, _ in parts]
+    place = 1 if many else 2
+    if place in numbers:
+        return _message(SCHEMA, _piece(parts[numbers.index(place)][1]), depth + 1)
+    if not many:
+        return any(number == 1 and _integer(value) for number, value in parts)
+    return [_value(many, SCHEMA, value, depth) for number, value in parts if number == 2]
 
 
 def _embedded(data: bytes) -> Any:

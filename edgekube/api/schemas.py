@@ -9,11 +9,12 @@ Next: api.strict, api.strategic_merge, server-side apply, OpenAPI.
 
 from __future__ import annotations
 
+import hashlib
 import struct
 import zlib
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -52,6 +53,8 @@ class Node(msgspec.Struct, frozen=True, gc=False):
     patch_strategies: tuple[str, ...] = msgspec.field(default=(), name="s")
     #: granular, atomic or "".
     map_type: str = msgspec.field(default="", name="y")
+    #: What a field means that is left out, where the schema says so (custom kinds; those of built-in kinds are in api.defaults).
+    default: Any = msgspec.field(default=None, name="d")
 
     def resolved(self) -> Node:
         """The node itself, or the definition that it refers to. Site attributes (merge key, strategies) stay with the site."""
@@ -112,3 +115,33 @@ def describe(name: str) -> dict[str, str]:
     texts = msgspec.json.decode(zlib.decompress(_parts()[1]), type=dict[str, msgspec.Raw])
     raw = texts.get(name)
     return msgspec.json.decode(raw, type=dict[str, str]) if raw is not None else {}
+
+
+class Described:
+    """Types and their descriptions for whoever shows all of them: read anew, and nothing is kept once this is gone."""
+
+    def __init__(self) -> None:
+        self._texts = msgspec.json.decode(zlib.decompress(_parts()[1]), type=dict[str, msgspec.Raw])
+
+    def node(self, name: str) -> Node | None:
+        """Decoded anew each time; None when there is none of that name."""
+        raw = _shapes().definitions.get(name)
+        return None if raw is None else msgspec.json.decode(raw, type=Node)
+
+    def texts(self, name: str) -> dict[str, str]:
+        raw = self._texts.get(name)
+        return {} if raw is None else msgspec.json.decode(raw, type=dict[str, str])
+
+
+def kinds_of_definitions() -> dict[str, list[tuple[str, str]]]:
+    """Definition -> the (apiVersion, kind)s that are of it."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for key, name in _shapes().kinds.items():
+        api_version, _, kind = key.rpartition("/")
+        found.setdefault(name, []).append((api_version, kind))
+    return found
+
+
+def digest() -> bytes:
+    """Changes with the file."""
+    return hashlib.sha256(_FILE.read_bytes()).digest()

@@ -12,10 +12,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Final, TypeAlias
 
 import msgspec
+import orjson
+from msgspec import Struct
 
 from edgekube.api import names
 from edgekube.api.errors import StatusError, bad_request
@@ -58,8 +60,7 @@ def _integer(text: str) -> int | None:
     return int(text) if _INT64.fullmatch(text) and -(2**63) <= int(text) < 2**63 else None
 
 
-@dataclass(frozen=True, slots=True)
-class Requirement:
+class Requirement(Struct, frozen=True):
     """One condition on one label. ``values`` is sorted."""
 
     key: str
@@ -95,7 +96,11 @@ class Requirement:
         return f"{self.key}{sign}{self.values[0]}"
 
 
-@dataclass(frozen=True, slots=True)
+#: Operators that hold where the label is not there.
+_HELD_BY_ABSENCE: Final = ("!=", "notin", "!")
+
+
+@dataclass(frozen=True)
 class LabelSelector:
     """All requirements must hold. No requirement: everything; ``nothing``: no object at all."""
 
@@ -118,7 +123,20 @@ class LabelSelector:
         """As matches(), on a stored JSON document."""
         if self.nothing or not self.requirements:
             return not self.nothing
+        if any(probe not in raw for probe in self._probes):
+            return False
         return self.matches(labels_in(raw))
+
+    @cached_property
+    def _probes(self) -> tuple[bytes, ...]:
+        """What stands in each document that can match, as orjson writes it: to look for that costs far less than to decode."""
+        wanted: list[bytes] = []
+        for requirement in self.requirements:
+            if requirement.operator in (EQUALS, IN) and len(requirement.values) == 1:
+                wanted.append(orjson.dumps(requirement.values[0]))
+            if requirement.operator not in _HELD_BY_ABSENCE:
+                wanted.append(orjson.dumps(requirement.key))
+        return tuple(wanted)
 
     def exact(self, key: str) -> str | None:
         """The one value that ``key`` must have, if the selector says so."""
@@ -378,11 +396,12 @@ def _event_source(obj: Any) -> str:
     return ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Field:
+class _Field(Struct, frozen=True):
     read: _Read
     #: Paths that reading needs: the partial decode takes these and no more.
     needs: tuple[_Path, ...]
+    #: Of a custom kind: what lies on the way may be anything, so the object is decoded whole.
+    custom: bool = False
 
 
 def _plain(*labels: str) -> dict[str, _Field]:
@@ -466,16 +485,14 @@ def _partial_decoder(paths: frozenset[_Path]) -> Callable[[bytes], Any]:
     return msgspec.json.Decoder(_part_type(paths)).decode
 
 
-@dataclass(frozen=True, slots=True)
-class _Term:
+class _Term(Struct, frozen=True):
     label: str
     value: str
     equal: bool
     field: _Field
 
 
-@dataclass(frozen=True, slots=True)
-class FieldSelector:
+class FieldSelector(Struct, frozen=True):
     """All terms must hold."""
 
     terms: tuple[_Term, ...] = ()
@@ -510,6 +527,8 @@ class FieldSelector:
         if self.metadata_only:
             metadata = _decode_named(raw).metadata
             return self.matches_name(metadata.namespace, metadata.name)
+        if any(term.field.custom for term in self.terms):
+            return self._matches(msgspec.json.decode(raw))
         return self._matches(_partial_decoder(frozenset(path for term in self.terms for path in term.field.needs))(raw))
 
     def __str__(self) -> str:
@@ -519,9 +538,16 @@ class FieldSelector:
 def _unsupported(kind: Kind, label: str) -> StatusError:
     if kind.group == "batch" and kind.kind == "Job":
         return bad_request(f'field label "{label}" not supported for Job')
-    if (kind.group, kind.kind) in _SELECTABLE:
+    if (kind.group, kind.kind) == ("resource.k8s.io", "ResourceSlice"):
+        return bad_request(f"field label not supported for {kind.api_version}, Kind={kind.kind}: {label}")
+    if (kind.group, kind.kind) in _SELECTABLE and (kind.group, kind.kind) != ("apps", "ReplicaSet"):
+        return bad_request(f"field label not supported: {label}")
+    if kind.custom and kind.selectable_fields:
         return bad_request(f"field label not supported: {label}")
     return bad_request(f'"{label}" is not a known field selector: only "metadata.name", "metadata.namespace"')
+
+
+_TERM: Final = re.compile(r"(.*?)(!=|==|=)(.*)", re.DOTALL)
 
 
 def _split_terms(text: str) -> list[str]:
@@ -545,18 +571,53 @@ def _unescape(value: str) -> str:
     return "".join(result)
 
 
+def _custom_field(label: str) -> _Field:
+    path = tuple(label.split("."))
+
+    def read(obj: Any) -> str:
+        value = obj
+        for step in path:
+            value = value.get(step) if isinstance(value, dict) else None
+        if value is None:
+            return ""
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        return str(value)
+
+    return _Field(read, (path,), custom=True)
+
+
 def parse_field_selector(kind: Kind, text: str) -> FieldSelector:
     """The selector of a query (``status.phase=Running,spec.nodeName!=pi``). StatusError BadRequest on bad text or fields."""
     terms: list[_Term] = []
     selectable = _SELECTABLE.get((kind.group, kind.kind), {})
     for part in _split_terms(text):
-        match = re.match(r"(.*?)(!=|==|=)(.*)", part, re.DOTALL)
+        match = _TERM.match(part)
         if match is None:
             raise bad_request(f"invalid selector: '{text}'; can't understand '{part}'")
         label, operator, value = match.groups()
         value = _unescape(value)
         field = _METADATA.get(label) or selectable.get(label)
+        if field is None and label in kind.selectable_fields:
+            field = _custom_field(label)
         if field is None:
             raise _unsupported(kind, label)
         terms.append(_Term(label, value, operator != "!=", field))
     return FieldSelector(tuple(terms))
+
+
+def pinned_fields(text: str) -> tuple[tuple[str, str], ...]:
+    """The fields that a selector ties to one value each, whatever the kind: what authorization may rely on. None when the text is
+    no selector, for then the request fails."""
+    pinned: list[tuple[str, str]] = []
+    for part in _split_terms(text):
+        match = _TERM.match(part)
+        if match is None:
+            return ()
+        label, operator, value = match.groups()
+        if operator != "!=":
+            try:
+                pinned.append((label, _unescape(value)))
+            except StatusError:
+                return ()
+    return tuple(pinned)

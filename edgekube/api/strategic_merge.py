@@ -20,6 +20,7 @@ _RETAIN_KEYS: Final = "$retainKeys"
 _DELETE_FROM: Final = "$deleteFromPrimitiveList/"
 _ORDER: Final = "$setElementOrder/"
 
+LIST_OF_LISTS: Final = "lists of lists are not supported"
 _BAD_PRIMITIVE_LIST: Final = "invalid patch format of primitive list"
 _BAD_RETAIN_KEYS: Final = "invalid patch format of retainKeys"
 _BAD_ORDER: Final = "invalid patch format of setElementOrder list"
@@ -171,7 +172,7 @@ def _check_order(changes: list[Any], order: list[Any], merge_key: str) -> None:
 
 def _merged_list(current: list[Any], changes: list[Any], site: Node) -> list[Any]:
     if any(type(item) is list for item in (*current, *changes)):
-        raise ValueError("lists of lists are not supported")
+        raise ValueError(LIST_OF_LISTS)
     if not any(type(item) is dict for item in (*current, *changes)):
         combined = list(dict.fromkeys([*current, *changes]))
         return _in_order(combined, changes, current, "")

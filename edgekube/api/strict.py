@@ -14,8 +14,9 @@ from __future__ import annotations
 import binascii
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
+
+from msgspec import Struct
 
 from edgekube import limits
 from edgekube.api import quantities, schemas, times
@@ -25,8 +26,7 @@ from edgekube.api.kinds import Kind
 from edgekube.api.objects import Object
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(Struct, frozen=True):
     """What the walk found. ``unknown``: paths of fields that the type does not have (they are gone from the object)."""
 
     unknown: tuple[str, ...] = ()
@@ -254,7 +254,8 @@ def _map_check(node: schemas.Node) -> _Check:
 
 
 def _joined(parent: str, path: str) -> str:
-    return f"{parent}{path}" if path.startswith("[") else f"{parent}.{path}"
+    joined = f"{parent}{path}" if path.startswith("[") else f"{parent}.{path}"
+    return joined[: limits.STRICT_PATH_CHARACTERS_MAX]
 
 
 def _struct_check(name: str, node: schemas.Node) -> _Check:
@@ -281,7 +282,8 @@ def _struct_check(name: str, node: schemas.Node) -> _Check:
                 continue
             if item_check is None or item is None:
                 if item_check is None:
-                    unknown.append(key)
+                    if len(unknown) < limits.STRICT_MESSAGES_MAX:
+                        unknown.append(key)
                 elif item_check is _anything:
                     continue
                 if dropped is None:
@@ -334,13 +336,14 @@ def _check_of(node: schemas.Node) -> _Check:
     return _SCALARS[node.type, node.format]
 
 
-def _handled(kind_name: str, version: str, why: str) -> StatusError:
+def handled(kind_name: str, version: str, why: str) -> StatusError:
+    """400: the object is not what its kind says it is."""
     return bad_request(f'{kind_name} in version "{version}" cannot be handled as a {kind_name}: {why}')
 
 
 def strict_error(kind: Kind, messages: list[str]) -> StatusError:
     """400 for ``fieldValidation=Strict``: messages of Shape.messages() and decode.duplicate_fields()."""
-    return _handled(kind.kind, kind.version, f"strict decoding error: {', '.join(messages)}")
+    return handled(kind.kind, kind.version, f"strict decoding error: {', '.join(messages)}")
 
 
 def check_named(name: str, kind_name: str, version: str, obj: Object) -> Shape:
@@ -352,9 +355,9 @@ def check_named(name: str, kind_name: str, version: str, obj: Object) -> Shape:
         where = f"{misfit.struct}.{'.'.join(misfit.path)}" if misfit.struct else ""
         target = f"Go struct field {where}" if where else "Go value"
         why = f"json: cannot unmarshal {misfit.found} into {target} of type {misfit.wanted}"
-        raise _handled(kind_name, version, why) from None
+        raise handled(kind_name, version, why) from None
     except _BadText as error:
-        raise _handled(kind_name, version, str(error)) from None
+        raise handled(kind_name, version, str(error)) from None
     return Shape(tuple(unknown)) if unknown else FITTING
 
 

@@ -3,7 +3,7 @@
 Enters: taints of nodes, tolerations of pods (core/v1).
 Leaves: whether a toleration covers a taint, and for how long.
 Holds: the rules of kubernetes.io/docs/concepts/scheduling-eviction/taint-and-toleration; no clock.
-Next: scheduler.filters, controllers.nodelifecycle.
+Next: scheduler.plugins.nodes, controllers.nodelifecycle.
 """
 
 from __future__ import annotations

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeAlias
 
 import orjson
+from msgspec import Struct, field
 
 from edgekube.api.kinds import Kind
 from edgekube.api.objects import Object
@@ -29,10 +29,11 @@ PatchBody: TypeAlias = Object | list[Object]
 JSON_PATCH: Final = "application/json-patch+json"
 MERGE_PATCH: Final = "application/merge-patch+json"
 STRATEGIC_MERGE_PATCH: Final = "application/strategic-merge-patch+json"
+#: Server-side apply.
+APPLY_PATCH: Final = "application/apply-patch+yaml"
 
 
-@dataclass(frozen=True, slots=True)
-class RawList:
+class RawList(Struct, frozen=True):
     """A list as the store has it: ``items`` are JSON documents, ``revision`` is the list's resourceVersion."""
 
     items: list[bytes]
@@ -44,8 +45,7 @@ class RawList:
         return [orjson.loads(item) for item in self.items]
 
 
-@dataclass(frozen=True, slots=True)
-class WatchEvent:
+class WatchEvent(Struct, frozen=True):
     """One watch event. ``raw`` is the object's JSON; a BOOKMARK carries only kind and resourceVersion."""
 
     type: str
@@ -56,8 +56,7 @@ class WatchEvent:
         return decoded
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteOptions:
+class DeleteOptions(Struct, frozen=True):
     """metav1.DeleteOptions, with None where the kind's default holds."""
 
     grace_period_seconds: int | None = None
@@ -85,8 +84,7 @@ class DeleteOptions:
         return body
 
 
-@dataclass(frozen=True, slots=True)
-class ListOptions:
+class ListOptions(Struct, frozen=True):
     """The query of a list or watch. ``revision`` "" means most recent, "0" any."""
 
     label_selector: str = ""
@@ -103,7 +101,9 @@ DEFAULT_DELETE: Final = DeleteOptions()
 class Verbs(Protocol):
     """The API as code sees it. ``namespace`` is "" for cluster-scoped kinds and for lists across namespaces."""
 
-    async def get(self, kind: Kind, namespace: str, name: str) -> Object: ...
+    async def get(self, kind: Kind, namespace: str, name: str, *, subresource: str = "") -> Object:
+        """``subresource``: "scale" alone has something else to show."""
+        ...
 
     async def list(self, kind: Kind, namespace: str = "", options: ListOptions = EVERYTHING) -> RawList: ...
 
@@ -140,8 +140,7 @@ class Verbs(Protocol):
     ) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class UserInfo:
+class UserInfo(Struct, frozen=True):
     """Who asks: what authentication found (authentication.k8s.io/v1 UserInfo)."""
 
     name: str

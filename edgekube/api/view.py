@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from edgekube.api.kinds import Kind
+from edgekube.api.node_facts import NodeFacts
 from edgekube.api.objects import Object
+from edgekube.api.pod_facts import PodFacts
 from edgekube.api.selectors import LabelSelector
 
 
@@ -30,6 +32,18 @@ class View(Protocol):
     def owned_by(self, kind: Kind, owner_uid: str, namespace: str = "") -> Iterator[Object]:
         """Objects of the kind with an owner reference of this uid (an index, not a scan); "" gives those without a controller.
         In one namespace unless ``namespace`` is ""."""
+        ...
+
+    def pod_facts_owned_by(self, owner_uid: str, namespace: str = "") -> Iterator[PodFacts]:
+        """As owned_by(POD, ...), without decoding what is not asked for; in any order."""
+        ...
+
+    def pod_facts_selected(self, namespace: str, selector: LabelSelector) -> Iterator[PodFacts]:
+        """As selected(POD, ...), without decoding what is not asked for; in any order."""
+        ...
+
+    def node_facts(self) -> Iterator[NodeFacts]:
+        """As list(NODE), without decoding what is not asked for."""
         ...
 
     def pods_on(self, node_name: str) -> Iterator[Object]:

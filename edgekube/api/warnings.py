@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from edgekube.api.kinds import Kind
+from edgekube.api.kinds import CUSTOMRESOURCEDEFINITION, Kind
 from edgekube.api.objects import Object
 from edgekube.api.validation.fields import items, parse_cidr, parse_ip, part, text, texts
 
@@ -61,7 +61,7 @@ _DEPRECATED: Final = {
 
 def deprecation_of(kind: Kind) -> str:
     """What every request on the kind is told, reads included; "" for most."""
-    return _DEPRECATED.get((kind.api_version, kind.kind), "")
+    return kind.deprecation or _DEPRECATED.get((kind.api_version, kind.kind), "")
 
 
 def warnings_for(kind: Kind, new: Object, old: Object | None = None) -> list[str]:
@@ -97,6 +97,10 @@ def _of(kind: Kind, obj: Object) -> Iterator[str]:
                 "spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. Instead, the recommended approach "
                 "is to use dynamic provisioning."
             )
+    elif kind is CUSTOMRESOURCEDEFINITION:
+        from edgekube.api.custom.definition_warnings import warnings_of
+
+        yield from warnings_of(obj)
     elif kind.kind == "Ingress" and kind.group == "networking.k8s.io":
         key = "kubernetes.io/ingress.class"
         if key in part(part(obj, "metadata"), "annotations"):

@@ -1,7 +1,7 @@
-"""What an operator should do about an error that ended a server.
+"""What an operator should do about an error that ended a server or an agent.
 
 Enters: an exception, perhaps a group of them. Leaves: one line, or None for a fault of ours (which keeps its traceback).
-Holds: pure. Next: cli.server prints it.
+Holds: pure. Next: cli.server, cli.agent print it.
 """
 
 from __future__ import annotations
@@ -10,13 +10,12 @@ import errno
 
 from edgekube.containerd.host import RuntimeUnavailable
 from edgekube.pki.authority import AuthorityDamaged
-from edgekube.store.protocol import StoreRefused
 
 
-def explain(error: BaseException) -> str | None:
-    """All leaves of a group must be explainable; the first one is told."""
+def explain(error: BaseException, *spoken: type[BaseException]) -> str | None:
+    """All leaves of a group must be explainable; the first one is told. ``spoken``: further errors whose text is for people."""
     leaves = list(_leaves(error))
-    reasons = [_reason(leaf) for leaf in leaves]
+    reasons = [str(leaf) if isinstance(leaf, spoken) else _reason(leaf) for leaf in leaves]
     if not reasons or None in reasons:
         return None
     return reasons[0]
@@ -30,7 +29,7 @@ def _leaves(error: BaseException) -> list[BaseException]:
 
 def _reason(error: BaseException) -> str | None:
     match error:
-        case StoreRefused() | RuntimeUnavailable():
+        case RuntimeUnavailable():
             return str(error)
         case AuthorityDamaged():
             return f"the cluster's certificates cannot be used: {error}"

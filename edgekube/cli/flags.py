@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 
 import click
 
-from edgekube.cli.options import OPTIONS, OptionError, resolve
+from edgekube.cli.option import OptionError
+from edgekube.cli.options import OPTIONS, resolve
 from edgekube.settings import CONFIG_FILE, Settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])

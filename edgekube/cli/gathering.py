@@ -18,14 +18,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable
-from ipaddress import IPv4Network
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Final
 
+from edgekube.cli import installation
 from edgekube.cli.hostfacts import ForwardDrop, HostFacts, PortHolder
-from edgekube.cli.judging import PACKAGES
+from edgekube.cli.judging import PACKAGES, TUNNEL_FEATURE
 from edgekube.containerd import host
-from edgekube.network.addresses import NoAddress, node_address
+from edgekube.network.addresses import SERVICES_PROTOCOL, NoAddress, node_address
+from edgekube.network.forwarding import DEVICE, PROTOCOL
+from edgekube.network.policies.table import frame as policies_frame
+from edgekube.network.ranges import ranges_of
 from edgekube.network.ruleset import frame
 from edgekube.settings import Settings
 from edgekube.version import RELEASE_DATE
@@ -74,11 +78,11 @@ def gather(settings: Settings) -> HostFacts:
         data_total_bytes=total,
         data_writable=os.access(directory, os.W_OK) or not root,
         overlay_works=_overlay_works(directory) if root and settings.agent else None,
-        forward_drops=_forward_drops(chains, settings.cluster_cidr),
+        forward_drops=_forward_drops(chains, str(settings.cluster_networks[0])),
         other_clusters=_other_clusters(chains),
         overlapping_routes=_overlapping_routes(settings),
-        cluster_cidr=settings.cluster_cidr,
-        service_cidr=settings.service_cidr,
+        cluster_cidr=str(settings.cluster_networks[0]),
+        service_cidr=str(settings.service_networks[0]),
         agent=settings.agent,
     )
 
@@ -119,9 +123,13 @@ def try_kernel(settings: Settings) -> dict[str, str]:
     refused = {}
     if shutil.which("ip") and (words := _refusal([*alone, "ip", "link", "add", "try0", "type", "veth", "peer", "name", "try1"])):
         refused["veth"] = words
-    pods = str(next(IPv4Network(settings.cluster_cidr).subnets(new_prefix=24)))
-    # The very table that the service proxy will make.
-    rules = frame(pod_cidr=pods, cluster_cidr=settings.cluster_cidr, service_cidr=settings.service_cidr, targets_max=1)
+    tunnel = ["ip", "link", "add", "try2", "type", "vxlan", "id", "1", "dstport", "8472", "local", "192.0.2.1"]
+    if shutil.which("ip") and (words := _refusal([*alone, *tunnel])):
+        refused[TUNNEL_FEATURE] = words
+    # The very tables that services and policies will make; the node's own part of the pods' range is not known yet.
+    families = ranges_of(settings.cluster_cidr.split(","), settings.cluster_cidr, settings.service_cidr)
+    rules = "".join(frame(ranges, targets_max=1) for ranges in families)
+    rules += policies_frame([network.version for network in settings.cluster_networks], {})
     if shutil.which("nft") and (words := _refusal([*alone, "nft", "-f", "-"], rules)):
         refused["nftables"] = words
     return refused
@@ -165,7 +173,7 @@ def _containerd_version() -> str:
 
 
 def _ports(settings: Settings) -> list[PortHolder]:
-    wanted = [(settings.https_port, "the API")]
+    wanted = [] if installation.role() == "agent" else [(settings.https_port, "the API")]
     if settings.agent:
         wanted.append((settings.agent_port, "the node's agent"))
     listening = listeners(_output(["ss", "-H", "-ltnp"]))
@@ -177,8 +185,11 @@ def _ports(settings: Settings) -> list[PortHolder]:
 
 
 def server_on(settings: Settings) -> int:
-    """The pid of an ``edgekube server`` that listens on the API's port; 0 when there is none."""
+    """The pid of an ``edgekube server`` or ``agent`` that listens on its port; 0 when there is none."""
     return next((holder.pid for holder in _ports(settings) if holder.ours), 0)
+
+
+_ROLES: Final = frozenset(installation.ROLES)
 
 
 def listeners(text: str) -> dict[int, tuple[str, int]]:
@@ -196,9 +207,9 @@ def listeners(text: str) -> dict[int, tuple[str, int]]:
 
 
 def _is_edgekube(pid: int) -> bool:
-    """Whether that process is ``edgekube server`` (or ``python -m edgekube server``)."""
+    """Whether that process is ``edgekube server`` or ``agent`` (or ``python -m edgekube …``)."""
     words = _read(f"/proc/{pid}/cmdline").split("\0") if pid else []
-    return any(Path(word).name == "edgekube" for word in words[:3]) and "server" in words
+    return any(Path(word).name == "edgekube" for word in words[:3]) and not _ROLES.isdisjoint(words)
 
 
 def _forward_drops(chains: Iterable[dict[str, Any]], cluster_cidr: str) -> list[ForwardDrop]:
@@ -228,24 +239,27 @@ def _other_clusters(chains: Iterable[dict[str, Any]]) -> list[str]:
 
 
 def _overlapping_routes(settings: Settings) -> list[str]:
-    ranges = [IPv4Network(settings.cluster_cidr), IPv4Network(settings.service_cidr)]
+    ranges = [*settings.cluster_networks, *settings.service_networks]
+    lines = [*_output(["ip", "-4", "route", "show"]).splitlines(), *_output(["ip", "-6", "route", "show"]).splitlines()]
+    our_routes = (" dev veth", " dev lo ", f" dev {DEVICE} ", f" proto {PROTOCOL} ", f" proto {SERVICES_PROTOCOL} ")
     found = []
-    for line in _output(["ip", "-4", "route", "show"]).splitlines():
+    for line in lines:
         words = line.split()
         try:
-            route = IPv4Network(words[0])
+            route = ip_network(words[0])
         except (IndexError, ValueError):
             continue
-        # Our own: single pods on veths, and the service range on lo.
-        ours = " dev veth" in line or " dev lo" in line
-        if not ours and route.prefixlen and any(route.overlaps(cidr) for cidr in ranges):
+        # Our own: single pods on veths, the service range on lo, other nodes' pods.
+        ours = any(mark in f"{line} " for mark in our_routes)
+        overlaps = (route.overlaps(cidr) for cidr in ranges if cidr.version == route.version)
+        if not ours and route.prefixlen and any(overlaps):
             found.append(" ".join(words[:5]))
     return found
 
 
 def _address(settings: Settings) -> str:
     try:
-        return node_address(avoid=(settings.cluster_cidr, settings.service_cidr))
+        return node_address(avoid=[str(network) for network in (*settings.cluster_networks, *settings.service_networks)])
     except (NoAddress, OSError, subprocess.SubprocessError):
         return ""
 

@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
+
+from msgspec import Struct
 
 from edgekube.cli.hostfacts import HostFacts
 
 Level: TypeAlias = Literal["ok", "note", "warning", "blocks"]
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     level: Level
     subject: str
     text: str
@@ -116,10 +116,13 @@ def _cgroups(facts: HostFacts) -> Iterator[Finding]:
         )
 
 
+#: What a node can do without, as long as all nodes are on one segment.
+TUNNEL_FEATURE: Final = "vxlan"
+
 #: Feature -> what to load or enable.
 _FEATURE_FIXES: Final = {
     "veth": "sudo modprobe veth (CONFIG_VETH)",
-    "nftables": "sudo modprobe -a nf_tables nft_chain_nat nft_masq nft_numgen nft_fib_ipv4 nft_reject_ipv4 nft_ct",
+    "nftables": "sudo modprobe -a nf_tables nft_chain_nat nft_masq nft_numgen nft_fib_ipv4 nft_fib_inet nft_reject_ipv4 nft_ct",
     "network namespaces": "boot a kernel with CONFIG_NET_NS",
 }
 
@@ -127,7 +130,16 @@ _FEATURE_FIXES: Final = {
 def _kernel(facts: HostFacts) -> Iterator[Finding]:
     if not facts.agent:
         return
-    for feature, words in facts.kernel_refused.items():
+    for feature, said in facts.kernel_refused.items():
+        words = " ".join(said.split())  # a finding is one line, whatever a tool prints
+        if feature == TUNNEL_FEATURE:
+            yield Finding(
+                "warning",
+                "kernel",
+                f"no vxlan: {words}; pods of nodes on another segment, behind a router, will not be reached",
+                "sudo modprobe vxlan (CONFIG_VXLAN), or keep all nodes on one segment",
+            )
+            continue
         fix = _FEATURE_FIXES.get(feature, "boot a kernel of the distribution")
         yield Finding("blocks", "kernel", f"no {feature}: {words}", f"{fix}; after a kernel upgrade a reboot may be all it needs")
     if not facts.kernel_refused and facts.root:

@@ -13,14 +13,20 @@ from typing import Final
 
 import click
 
+from edgekube.loading import loading
 from edgekube.version import GIT_VERSION
 
 #: Noun -> module of its command, in the order of --help.
 NOUNS: Final = {
     "server": "edgekube.cli.server",
+    "agent": "edgekube.cli.agent",
     "check": "edgekube.cli.check",
     "status": "edgekube.cli.status",
+    "discover": "edgekube.cli.discover",
     "kubeconfig": "edgekube.cli.kubeconfig",
+    "token": "edgekube.cli.token",
+    "node": "edgekube.cli.node",
+    "certificate": "edgekube.cli.certificate",
     "image": "edgekube.cli.image",
     "uninstall": "edgekube.cli.uninstall",
 }
@@ -37,7 +43,8 @@ class _Nouns(click.Group):
         module = NOUNS.get(name)
         if module is None:
             return None
-        command: click.Command = importlib.import_module(module).command
+        with loading():
+            command: click.Command = importlib.import_module(module).command
         return command
 
     def resolve_command(self, context: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
@@ -50,11 +57,11 @@ def unknown_noun(name: str) -> str:
     """What to type instead."""
     import difflib  # only for this message
 
+    if name in _KUBECTL:
+        return f"there is no command {name!r}: use kubectl with the file that 'edgekube kubeconfig' prints"
     near = difflib.get_close_matches(name, NOUNS, n=1)
     if near:
         return f"there is no command {name!r}; did you mean 'edgekube {near[0]}'?"
-    if name in _KUBECTL:
-        return f"there is no command {name!r}: use kubectl with the file that 'edgekube kubeconfig' prints"
     return f"there is no command {name!r}; the commands are {', '.join(NOUNS)}"
 
 

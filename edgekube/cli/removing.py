@@ -2,7 +2,7 @@
 
 Enters: Settings. Leaves: what could not be removed, in words.
 Holds: processes are found by our pid files, our sockets and our cgroups, never by a name; nothing outside our directories,
-our nft table and our addresses is changed.
+our nft tables, routes and addresses is changed.
 Next: none.
 """
 
@@ -13,23 +13,29 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Callable
-from ipaddress import IPv4Network
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import trio
 
-from edgekube.agent import cgroups
+from edgekube.agent import cgroups, log_places
 from edgekube.agent.cgroups import Cgroups
+from edgekube.agent.kubelet_dir import withdraw
+from edgekube.agent.shutdown.groups import DROP_IN
 from edgekube.agent.volumes import mounts
+from edgekube.agent.volumes.removal import remove_tree
+from edgekube.api.cluster_facts import facts_from
 from edgekube.cli import installation
 from edgekube.cli.gathering import server_on
 from edgekube.containerd.cri import CriRuntime, connect
 from edgekube.containerd.host import RuntimeUnavailable
 from edgekube.containerd.model import RuntimeFailure
 from edgekube.containerd.supervisor import Supervisor, instance_of
-from edgekube.network import addresses, cni, nft
-from edgekube.network.ruleset import TABLE
+from edgekube.daemon.node_files import Membership, NodeFiles
+from edgekube.network import addresses, cni, nft, routes
+from edgekube.network.policies.table import TABLE as POLICIES_TABLE
+from edgekube.network.ruleset import TABLES
 from edgekube.settings import ADMIN_KUBECONFIG, CONFIG_FILE, Settings
 
 Say = Callable[[str], None]
@@ -50,16 +56,18 @@ def remove(settings: Settings, *, keep_data: bool, say: Say) -> list[str]:
     _stop_service(say)
     pid = server_on(settings)
     if pid:
-        raise StillRunning(f"edgekube server runs outside of a service (pid {pid}): stop it first, sudo kill {pid}")
-    pod_cidr = _pod_cidr(settings)
+        raise StillRunning(f"edgekube runs outside of a service (pid {pid}): stop it first, sudo kill {pid}")
+    pod_cidrs = _pod_cidrs(settings)
+    member = NodeFiles(settings.agent_dir).load()
     trio.run(_remove_pods, settings, say)
     if not settings.containerd_address:
         _end_shims(settings)
-    _remove_network(settings, pod_cidr, say)
+    _remove_network(_of_cluster(settings), pod_cidrs, say)
     left += _remove_cgroups(settings, say)
     left += _remove_mounts(settings, say)
     left += _remove_files(settings, keep_data=keep_data, say=say)
     _tell_packages(say)
+    _tell_cluster(member, keep_data=keep_data, say=say)
     _remove_program(say)
     return left
 
@@ -67,10 +75,11 @@ def remove(settings: Settings, *, keep_data: bool, say: Say) -> list[str]:
 def _stop_service(say: Say) -> None:
     match installation.service().manager:
         case "systemd":
-            _run(["systemctl", "disable", "--now", installation.UNIT_NAME])
-            installation.UNIT.unlink(missing_ok=True)
+            unit = installation.unit()
+            _run(["systemctl", "disable", "--now", unit.name])
+            unit.unlink(missing_ok=True)
             _run(["systemctl", "daemon-reload"])
-            _run(["systemctl", "reset-failed", installation.UNIT_NAME])
+            _run(["systemctl", "reset-failed", unit.name])
             say("stopped and removed the service")
         case "supervise":
             _run([str(installation.SUPERVISE), "stop"])
@@ -145,25 +154,35 @@ def _end_shims(settings: Settings) -> None:
                 pass
 
 
-def _pod_cidr(settings: Settings) -> str:
-    """From the configuration that the server wrote for CNI; "" when there is none."""
+def _pod_cidrs(settings: Settings) -> tuple[str, ...]:
+    """What the node told CNI; without that what a first node would have got."""
+    return cni.configured(settings.cni_conf_dir) or (str(next(settings.cluster_networks[0].subnets(new_prefix=24))),)
+
+
+def _of_cluster(settings: Settings) -> Settings:
+    """With the ranges of the cluster that this machine is an agent of, if it is one."""
     import orjson
 
     try:
-        conflist = orjson.loads((settings.cni_conf_dir / cni.FILE_NAME).read_bytes())
-        return str(conflist["plugins"][0]["ipam"]["ranges"][0][0]["subnet"])
-    except (OSError, ValueError, KeyError, IndexError, TypeError):
-        return ""
+        facts = facts_from(orjson.loads((settings.agent_dir / "cluster.json").read_bytes()))
+        return replace(settings, service_cidr=facts.service_cidr, cluster_dns=facts.cluster_dns, cluster_cidr=facts.cluster_cidr)
+    except (OSError, ValueError, TypeError, AttributeError):
+        return settings
 
 
-def _remove_network(settings: Settings, pod_cidr: str, say: Say) -> None:
-    nft.remove_table(TABLE)
+def _remove_network(settings: Settings, pod_cidrs: tuple[str, ...], say: Say) -> None:
+    for table in (*TABLES.values(), POLICIES_TABLE):
+        nft.remove_table(table)
+    routes.forget()
     addresses.forget_loopback_routing()
-    cidr = pod_cidr or str(next(IPv4Network(settings.cluster_cidr).subnets(new_prefix=24)))
     addresses.batch(
-        addresses.removal_commands(pod_cidr=cidr, service_cidr=settings.service_cidr, cluster_dns=settings.cluster_dns)
+        addresses.removal_commands(
+            pod_cidrs=pod_cidrs,
+            service_cidrs=[str(network) for network in settings.service_networks],
+            cluster_dns=settings.cluster_dns_addresses,
+        )
     )
-    say("removed packet filter table, addresses and route")
+    say("removed packet filter tables, addresses and routes")
 
 
 def _remove_cgroups(settings: Settings, say: Say) -> list[str]:
@@ -180,6 +199,7 @@ def _remove_cgroups(settings: Settings, say: Say) -> list[str]:
 
 def _remove_mounts(settings: Settings, say: Say) -> list[str]:
     left = []
+    _remove_logind_bound()
     for root in (settings.data_dir, settings.run_dir):
         # The directory itself may be a disk of its own that the operator mounted.
         for point in mounts.mounted_under(root):
@@ -194,6 +214,7 @@ def _remove_mounts(settings: Settings, say: Say) -> list[str]:
 
 def _remove_files(settings: Settings, *, keep_data: bool, say: Say) -> list[str]:
     left = _remove_tree(settings.run_dir)
+    withdraw(settings.kubelet_directory, settings.agent_dir)
     for path in (installation.SUPERVISE_PID, installation.SUPERVISE_STARTS, installation.SUPERVISE_LOCK):
         path.unlink(missing_ok=True)
     if keep_data:
@@ -203,10 +224,16 @@ def _remove_files(settings: Settings, *, keep_data: bool, say: Say) -> list[str]
         ADMIN_KUBECONFIG.unlink(missing_ok=True)
         say(f"kept {settings.data_dir} and {CONFIG_FILE}")
         return left
+    left += log_places.withdraw(settings)
     for directory in (settings.data_dir, installation.CONFIG_DIR, installation.LOG_DIR):
         left += _remove_tree(directory)
     say(f"removed {settings.data_dir}, {installation.CONFIG_DIR} and {installation.LOG_DIR}")
     return left
+
+
+def _remove_logind_bound() -> None:
+    """As long as the machine runs it would wait longer for others' locks; the next boot forgets it anyhow."""
+    DROP_IN.unlink(missing_ok=True)
 
 
 def _remove_tree(directory: Path) -> list[str]:
@@ -214,14 +241,27 @@ def _remove_tree(directory: Path) -> list[str]:
     points = [point for point in mounts.mounted_under(directory) if point != directory.resolve()]
     if points:
         return [f"{directory}: {points[0]} is still mounted"]
+    if not directory.is_dir():
+        return []
     failed: list[str] = []
-    own_disk = directory.is_mount()
-    for entry in list(directory.iterdir()) if own_disk else [directory]:
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry, onerror=lambda _function, path, info: failed.append(f"{path}: {info[1]}"))
-        else:
-            entry.unlink(missing_ok=True)
-    return [line for line in failed if "No such file" not in line][:5]
+    for entry in list(directory.iterdir()):  # what cannot be removed does not keep its neighbours
+        try:
+            if entry.is_dir() and not entry.is_symlink():
+                remove_tree(entry)
+            else:
+                entry.unlink(missing_ok=True)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            failed.append(f"{entry}: {error}")
+    if not failed and not directory.is_mount():
+        directory.rmdir()
+    return failed[:5]
+
+
+def _tell_cluster(member: Membership | None, *, keep_data: bool, say: Say) -> None:
+    if member is not None and not keep_data:
+        say(f"its cluster still knows it; on the server: sudo edgekube node remove {member.node_name}")
 
 
 def _tell_packages(say: Say) -> None:

@@ -11,11 +11,11 @@ import datetime
 import os
 import subprocess
 from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import trio
+from msgspec import Struct, field
 
 from edgekube.api.errors import StatusError
 from edgekube.api.kinds import NODE, POD
@@ -24,13 +24,18 @@ from edgekube.api.verbs import ListOptions
 from edgekube.cli import installation
 from edgekube.cli.gathering import existing_parent
 from edgekube.cli.installation import Service
+from edgekube.client.doors import address_of
 from edgekube.client.kubeconfig import KubeconfigError, load_kubeconfig
 from edgekube.client.remote import RemoteVerbs
+from edgekube.client.target import Target
 from edgekube.containerd.cri import connect
 from edgekube.containerd.model import RuntimeFailure
+from edgekube.daemon.node_files import NodeFiles
+from edgekube.pki.certificates import SERVER_NAME
 from edgekube.settings import Settings
 from edgekube.wire.client import HttpClient, ProtocolError
 from edgekube.wire.protocol import BodyTooLarge, Disconnected
+from edgekube.wire.tls import client_context
 
 _ANSWER_SECONDS: Final = 5.0
 _ANSWER_BYTES_MAX: Final = 64 * 1024
@@ -40,12 +45,13 @@ _ERROR_LINE: Final = r"^\S+Z (ERROR|WARNING) |\"level\": ?\"(ERROR|WARNING)\"|^e
 _NO_ANSWER: Final = (OSError, Disconnected, ProtocolError, BodyTooLarge)
 
 
-@dataclass(slots=True)
-class Survey:
+class Survey(Struct):
     service: Service
     node_name: str
     agent: bool
     api_url: str
+    #: "server" or "agent": is the API on this machine?
+    role: str = "server"
     api_version: str = ""
     api_ready: bool = False
     #: Why the API is not ready, in words.
@@ -81,6 +87,7 @@ class Survey:
     def as_object(self) -> dict[str, Any]:
         return {
             "ready": self.ready,
+            "role": self.role,
             "service": self.service.as_object(),
             "api": {
                 "url": self.api_url,
@@ -99,15 +106,18 @@ class Survey:
 
 def survey(settings: Settings, *, sizes: bool = True) -> Survey:
     """``sizes`` False leaves out what has to walk over the whole data directory."""
+    role = installation.role()
+    pki = settings.pki_dir if role == "server" else settings.agent_pki_dir
     found = Survey(
         service=installation.service(),
         node_name=settings.node_name,
-        agent=settings.agent,
-        api_url=f"https://127.0.0.1:{settings.https_port}",
+        agent=settings.agent or role == "agent",
+        role=role,
+        api_url=f"https://127.0.0.1:{settings.https_port}" if role == "server" else "",
         data_dir=str(settings.data_dir),
         data_bytes=_used_bytes(settings.data_dir) if sizes else 0,
         data_free_bytes=_free_bytes(existing_parent(settings.data_dir)),
-        certificate_days=certificate_days(settings.pki_dir, datetime.datetime.now(datetime.UTC)),
+        certificate_days=certificate_days(pki, datetime.datetime.now(datetime.UTC)),
     )
     trio.run(_ask, settings, found)
     if not found.ready:
@@ -118,17 +128,52 @@ def survey(settings: Settings, *, sizes: bool = True) -> Survey:
 async def _ask(settings: Settings, found: Survey) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_ask_api, settings, found)
-        if settings.agent:
+        if found.agent:
             nursery.start_soon(_ask_containerd, settings, found)
 
 
-async def _ask_api(settings: Settings, found: Survey) -> None:
+def _target_of_admin(settings: Settings, found: Survey) -> Target | None:
     path = settings.admin_kubeconfig if settings.admin_kubeconfig.exists() else settings.kubeconfig
     try:
-        target = load_kubeconfig(path)
+        return load_kubeconfig(path)
     except KubeconfigError as error:
         hint = "run it with sudo" if isinstance(error.__cause__, PermissionError) else "the server has not started here yet"
         found.api_problem = f"{error} ({hint})"
+    return None
+
+
+def _target_of_agent(settings: Settings, found: Survey) -> Target | None:
+    """The server, as this node speaks with it. None before it has joined, with how far that is."""
+    files = NodeFiles(settings.agent_dir)
+    if not os.access(files.key.parent, os.X_OK) and files.key.parent.exists():
+        found.api_problem = f"{files.key.parent} cannot be read (run it with sudo)"
+        return None
+    member = files.load()
+    if member is None:
+        found.api_problem = _how_far_joining_is(settings)
+        return None
+    found.node_name = member.node_name
+    servers = (*files.last_servers(), *member.facts.servers)
+    if not servers:
+        found.api_problem = "no server's address is known"
+        return None
+    found.api_url = servers[0]
+    context = client_context(ca_path=files.authorities, cert_path=files.client_certificate, key_path=files.key)
+    address = address_of(servers[0])
+    return Target(lambda: address, lambda: context, SERVER_NAME)
+
+
+def _how_far_joining_is(settings: Settings) -> str:
+    try:
+        code, node_name = (settings.run_dir / "agent" / "pairing-code").read_text().split()
+    except (OSError, ValueError):
+        return "this machine has not joined a cluster yet"
+    return f"this machine waits to be let in; on the server: sudo edgekube node approve {node_name} {code}"
+
+
+async def _ask_api(settings: Settings, found: Survey) -> None:
+    target = _target_of_agent(settings, found) if found.role == "agent" else _target_of_admin(settings, found)
+    if target is None:
         return
     found.api_problem = "no answer"
     with trio.move_on_after(_ANSWER_SECONDS):

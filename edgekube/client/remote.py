@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import random
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from contextlib import aclosing, asynccontextmanager
 from types import TracebackType
 from typing import Final
@@ -36,6 +37,8 @@ from edgekube.api.verbs import (
     RawList,
     WatchEvent,
 )
+from edgekube.client.figures import FAILED, ClientFigures
+from edgekube.client.outage import Outage
 from edgekube.client.target import Target
 from edgekube.version import PACKAGE_VERSION
 from edgekube.wire.client import ClientResponse, ProtocolError
@@ -78,6 +81,8 @@ class RemoteVerbs:
         page_items: int = limits.CLIENT_LIST_PAGE_ITEMS,
     ) -> None:
         self._target = target
+        self._outage = Outage()
+        self.figures = ClientFigures(target.server_name)
         self._http = target.http_client()
         self._headers = {"accept": _JSON, "user-agent": user_agent}
         self._timeout_seconds = timeout_seconds
@@ -94,10 +99,18 @@ class RemoteVerbs:
     async def aclose(self) -> None:
         await self._http.aclose()
 
+    def hang_up(self, local_addresses: Collection[str]) -> None:
+        """This machine no longer has these addresses: nobody will answer there, and waiting for it to show would take long."""
+        self._http.hang_up(local_addresses)
+
+    def start_afresh(self) -> None:
+        """Who we are has changed: new requests go over new connections, those under way end on their old ones."""
+        self._http.start_afresh()
+
     # --- the verbs ---------------------------------------------------------------------------------------------------
 
-    async def get(self, kind: Kind, namespace: str, name: str) -> Object:
-        return _decoded(await self._call("GET", _path(kind, namespace, name)))
+    async def get(self, kind: Kind, namespace: str, name: str, *, subresource: str = "") -> Object:
+        return _decoded(await self._call("GET", _path(kind, namespace, name, subresource)))
 
     async def list(self, kind: Kind, namespace: str = "", options: ListOptions = EVERYTHING) -> RawList:
         if options.limit or options.continue_token:
@@ -132,7 +145,8 @@ class RemoteVerbs:
         except msgspec.DecodeError as error:
             raise unavailable(f"the server answered a list that is none: {error}") from error
         metadata = decoded.metadata
-        items = [bytes(item) for item in decoded.items or ()]
+        head = kind.head  # items of a list do not say what they are
+        items = [item if item.startswith(head) else head + item[1:] for item in map(bytes, decoded.items or ())]
         return RawList(items, metadata.resource_version, metadata.continue_token, metadata.remaining)
 
     @asynccontextmanager
@@ -178,6 +192,10 @@ class RemoteVerbs:
             query["resourceVersion"] = selection.revision
         await self._call("DELETE", _path(kind, namespace) + _query(query), options.as_object())
 
+    async def ask(self, method: str, path: str, body: Object | None = None) -> Object:
+        """A path that is no resource, and its answer."""
+        return _decoded(await self._call(method, path, body))
+
     # --- requests ----------------------------------------------------------------------------------------------------
 
     async def _call(self, method: str, target: str, body: PatchBody | None = None, content_type: str = _JSON) -> bytes:
@@ -201,27 +219,43 @@ class RemoteVerbs:
             for attempt in range(limits.CLIENT_ATTEMPTS_MAX):
                 last = attempt + 1 == limits.CLIENT_ATTEMPTS_MAX
                 try:
-                    response = await self._http.send(method, target, self._request_headers(data, content_type), data)
+                    response = await self._send(method, target, data, content_type)
                 except (ssl.SSLError, ProtocolError) as error:
-                    raise unavailable(f"{self._target.server_name}: {error}") from error
+                    raise self._out_of_reach(error) from error
                 except OSError as error:  # nothing was sent
                     if last:
-                        raise unavailable(f"{self._target.server_name}: {error}") from error
+                        raise self._out_of_reach(error) from error
                     await _back_off(attempt)
                     continue
                 except Disconnected as error:
-                    if last or method != "GET":
+                    if last or method != "GET":  # it may have been taken: one connection's end, not an outage
                         raise unavailable(f"{self._target.server_name}: {error or 'connection lost'}") from error
                     await _back_off(attempt)
                     continue
+                self._outage.answered()
                 if 200 <= response.status < 300:
                     return response
                 error_to_tell = await _error_of(response)
+                if response.status == 401 and self._target.refused is not None:
+                    self._target.refused(error_to_tell)
                 pause_seconds = _retry_after_seconds(response)
                 if pause_seconds is None or last:
                     raise error_to_tell
                 await trio.sleep(pause_seconds)
         raise StatusError("Timeout", f"{method} {target}: no answer within {self._timeout_seconds:g} s")
+
+    async def _send(self, method: str, target: str, data: bytes | None, content_type: str) -> ClientResponse:
+        began, code = time.perf_counter(), FAILED
+        try:
+            response = await self._http.send(method, target, self._request_headers(data, content_type), data)
+            code = str(response.status)
+        finally:
+            self.figures.asked(method, code, time.perf_counter() - began)
+        return response
+
+    def _out_of_reach(self, error: Exception) -> StatusError:
+        self._outage.failed(str(error))
+        return unavailable(f"{self._target.server_name}: {error}")
 
     def _request_headers(self, data: bytes | None, content_type: str) -> dict[str, str]:
         headers = self._headers

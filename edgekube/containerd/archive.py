@@ -1,4 +1,4 @@
-"""Read image archives: OCI layouts and what ``docker save`` writes, as tar files, plain or compressed (gzip, bzip2, xz).
+"""Read image archives: OCI layouts and what ``docker save`` writes, as tar files, plain or compressed (gzip, bzip2, xz, zstd).
 
 Enters: an archive's path, and a sink that stores blobs by digest.
 Leaves: the images that the archive names for this machine, with what each blob refers to.
@@ -13,19 +13,21 @@ Next: containerd.image_store.
 from __future__ import annotations
 
 import hashlib
+import io
 import lzma
 import re
 import tarfile
 import zlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, Final, Protocol
+from typing import IO, Any, Final, Protocol, TypeAlias
 
 import orjson
+from msgspec import Struct, field
 
 from edgekube import limits
-from edgekube.containerd import oci
+from edgekube.containerd import oci, zstd
 from edgekube.containerd.model import RuntimeFailure
 from edgekube.containerd.pause import ARCHITECTURES
 from edgekube.containerd.reference import normalize
@@ -42,6 +44,10 @@ _MANIFESTS: Final = (oci.MANIFEST, _DOCKER_MANIFEST)
 _DEPTH_MAX: Final = 4
 
 
+#: Bytes of the file that were read, and how many it has.
+Progress: TypeAlias = Callable[[int, int], None]
+
+
 class Sink(Protocol):
     """Where blobs go."""
 
@@ -54,8 +60,7 @@ class Sink(Protocol):
     def read(self, digest: str) -> bytes: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """An image that an archive names, complete in the sink."""
 
     reference: str
@@ -70,8 +75,7 @@ class _Broken(Exception):
     """What is wrong with the archive, without its name."""
 
 
-@dataclass(slots=True)
-class _Contents:
+class _Contents(Struct):
     """What one pass over the archive left: JSON documents, and digests of everything that was stored, by member name."""
 
     documents: dict[str, bytes] = field(default_factory=dict)
@@ -81,15 +85,16 @@ class _Contents:
     links: dict[str, str] = field(default_factory=dict)
 
 
-def read(archive: Path, sink: Sink, machine: str) -> list[Found]:
+def read(archive: Path, sink: Sink, machine: str, progress: Progress = lambda done, total: None) -> list[Found]:
     """Store the archive's blobs in ``sink`` and find its images for ``machine``. Raises RuntimeFailure."""
     try:
-        with archive.open("rb") as file:
-            contents = _scan(file, sink)
+        with archive.open("rb") as file, _plain(file) as plain:
+            total = archive.stat().st_size
+            contents = _scan(plain, sink, lambda: progress(min(file.tell(), total), total))
         return _images(contents, sink, ARCHITECTURES[machine])
     except FileNotFoundError:
         raise RuntimeFailure("NOT_FOUND", f"no archive {archive}") from None
-    except (_Broken, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
+    except (_Broken, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, zstd.Damaged) as error:
         raise RuntimeFailure("INVALID_ARGUMENT", f"{archive.name} is not a usable image archive: {error}") from None
     except OSError as error:  # bad gzip and bzip2 data are OSErrors too
         raise RuntimeFailure("INVALID_ARGUMENT", f"{archive.name} cannot be read: {error}") from None
@@ -106,7 +111,17 @@ def manifest_links(manifest: Mapping[str, Any]) -> dict[str, str]:
 # --- the pass over the tar file
 
 
-def _scan(file: IO[bytes], sink: Sink) -> _Contents:
+@contextmanager
+def _plain(file: io.BufferedReader) -> Iterator[IO[bytes]]:
+    """tarfile knows every compression but zstd by itself."""
+    if not file.peek(len(zstd.MAGIC)).startswith(zstd.MAGIC):
+        yield file
+        return
+    with zstd.ZstdReader(file) as reader, io.BufferedReader(reader) as plain:
+        yield plain
+
+
+def _scan(file: IO[bytes], sink: Sink, read_on: Callable[[], None]) -> _Contents:
     contents = _Contents()
     with tarfile.open(fileobj=file, mode="r|*") as tar:
         for count, member in enumerate(tar):
@@ -118,7 +133,7 @@ def _scan(file: IO[bytes], sink: Sink) -> _Contents:
             elif member.isfile():
                 data = tar.extractfile(member)
                 assert data is not None
-                _take(contents, name, member.size, data, sink)
+                _take(contents, name, member.size, data, sink, read_on)
             elif not member.isdir():
                 raise _Broken(f"member {name} is neither file, directory nor symbolic link")
     return contents
@@ -141,7 +156,7 @@ def _safe(name: str, *, join: bool = False) -> str:
     return "/".join(parts)
 
 
-def _take(contents: _Contents, name: str, size_bytes: int, data: IO[bytes], sink: Sink) -> None:
+def _take(contents: _Contents, name: str, size_bytes: int, data: IO[bytes], sink: Sink, read_on: Callable[[], None]) -> None:
     if "/" not in name and name in ("index.json", "manifest.json", "oci-layout"):
         if size_bytes > limits.IMAGE_METADATA_BYTES_MAX:
             raise _Broken(f"{name} is larger than {limits.IMAGE_METADATA_BYTES_MAX} bytes")
@@ -155,7 +170,7 @@ def _take(contents: _Contents, name: str, size_bytes: int, data: IO[bytes], sink
     if size_bytes == 0 and blob is None:
         return
     contents.sizes[name] = size_bytes
-    chunks = _chunks(data, size_bytes)
+    chunks = _chunks(data, size_bytes, read_on)
     first = next(chunks, b"")
     if first[:2] == b"\x1f\x8b":
         contents.gzipped.add(name)
@@ -173,13 +188,14 @@ def _prepend(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
     yield from rest
 
 
-def _chunks(data: IO[bytes], size_bytes: int) -> Iterator[bytes]:
+def _chunks(data: IO[bytes], size_bytes: int, read_on: Callable[[], None]) -> Iterator[bytes]:
     left = size_bytes
     while left:
         chunk = data.read(min(left, _CHUNK_BYTES))
         if not chunk:
             raise _Broken("the file ends in the middle of a member")
         left -= len(chunk)
+        read_on()
         yield chunk
 
 

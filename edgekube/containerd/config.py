@@ -9,9 +9,12 @@ Next: containerd.supervisor.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
+
+from msgspec import Struct
+
+from edgekube.containerd.handlers import Handler
 
 Version: TypeAlias = tuple[int, int]
 _Value: TypeAlias = "str | bool | int | list[str] | Mapping[str, _Value]"
@@ -32,8 +35,7 @@ _DISABLED_PLUGINS: Final = [
 _LOG_LINE_BYTES_MAX: Final = 16 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Instance:
+class Instance(Struct, frozen=True):
     """What one containerd is started with."""
 
     root: Path
@@ -44,6 +46,7 @@ class Instance:
     registries_dir: Path  # one directory per registry host, with a hosts.toml (containerd docs/hosts.md)
     snapshotter: str = "overlayfs"
     restrict_oom_score_adj: bool = False
+    handlers: tuple[Handler, ...] = ()  # beside runc
 
     @property
     def address(self) -> Path:
@@ -58,10 +61,17 @@ def render(instance: Instance, version: Version) -> str:
         "max_container_log_line_size": _LOG_LINE_BYTES_MAX,
         "netns_mounts_under_state_dir": True,
         "restrict_oom_score_adj": instance.restrict_oom_score_adj,
+        # A device node belongs to the container's user: who asks for a device need not be root.
+        "device_ownership_from_security_context": True,
     }
+    if version == (1, 7):
+        runtime["enable_cdi"] = True  # from 2.0 on it is the default, before 1.7 there is none
     containerd: dict[str, _Value] = {
         "default_runtime_name": "runc",
-        "runtimes": {"runc": {"runtime_type": "io.containerd.runc.v2", "options": options}},
+        "runtimes": {
+            "runc": {"runtime_type": "io.containerd.runc.v2", "options": options},
+            **{handler.name: _runtime(handler, options) for handler in instance.handlers},
+        },
     }
     cni: dict[str, _Value] = {"conf_dir": str(instance.cni_conf_dir), "max_conf_num": 1}
     bin_dirs = [str(directory) for directory in instance.cni_bin_dirs]
@@ -110,6 +120,14 @@ def render(instance: Instance, version: Version) -> str:
             "plugins": plugins,
         }
     )
+
+
+def _runtime(handler: Handler, options: Mapping[str, _Value]) -> dict[str, _Value]:
+    made: dict[str, _Value] = {"runtime_type": handler.runtime_type}
+    if handler.binary:
+        # A directory of its own: its containers are not runc's.
+        made["options"] = {**options, "Root": f"{options['Root']}-{handler.name}", "BinaryName": handler.binary}
+    return made
 
 
 def parse_version(banner: str) -> Version:

@@ -2,17 +2,21 @@
 
 Enters: values of containerd.model.
 Leaves: values of containerd.model; RuntimeFailure with the gRPC status name.
-Holds: stopping or removing what is gone succeeds on every containerd (1.6 answers NOT_FOUND to some of them).
+Holds: stopping or removing what is gone succeeds on every containerd (1.6 answers NOT_FOUND to some of them), and what is just
+going as well: a shim that ends during the call makes it fail, and the same call a moment later says how it is.
 Bound: a deadline per verb, generous enough for a Raspberry Pi with a slow card; none for pulls, whose caller decides.
+SHIM_GONE_PAUSES_SECONDS for repetitions.
 Next: agent.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
+
+import trio
 
 from edgekube.containerd import cri_messages as messages
 from edgekube.containerd._generated import cri_pb2, events_pb2
@@ -22,15 +26,18 @@ from edgekube.containerd.model import (
     ContainerStatus,
     ExecResult,
     Image,
+    ImageMount,
     RegistryAuth,
     Resources,
     RuntimeEvent,
     RuntimeFailure,
+    RuntimeFeatures,
     Sandbox,
     SandboxConfig,
     SandboxStatus,
+    Write,
 )
-from edgekube.containerd.rpc import NAMESPACE, Rpc
+from edgekube.containerd.rpc import NAMESPACE, SHIM_GONE, Rpc
 
 _RUNTIME: Final = cri_pb2.DESCRIPTOR.services_by_name["RuntimeService"]
 _IMAGES: Final = cri_pb2.DESCRIPTOR.services_by_name["ImageService"]
@@ -42,6 +49,9 @@ _LOOK_SECONDS: Final = 60.0
 _CHANGE_SECONDS: Final = 240.0
 #: Seconds that a call may take beyond the time it was given (kill, reap, answer).
 _MARGIN_SECONDS: Final = 120.0
+
+#: Before each repetition of a call whose shim went away meanwhile: until containerd has buried it, which takes a fork of runc.
+SHIM_GONE_PAUSES_SECONDS: Final = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 
 _TOPICS: Final = ("/tasks/start", "/tasks/exit", "/tasks/oom")
 
@@ -75,11 +85,17 @@ class CriRuntime:
         return await self.rpc.call(_IMAGES, method, request, timeout_seconds)
 
     async def _undo(self, method: str, request: Any, timeout_seconds: float) -> None:
-        try:
-            await self._ask(method, request, timeout_seconds)
-        except RuntimeFailure as failure:
-            if failure.code != "NOT_FOUND":
-                raise
+        """Idempotent, so that it can be asked again."""
+        for pause_seconds in (*SHIM_GONE_PAUSES_SECONDS, None):
+            try:
+                await self._ask(method, request, timeout_seconds)
+                return
+            except RuntimeFailure as failure:
+                if failure.code == "NOT_FOUND":
+                    return
+                if pause_seconds is None or SHIM_GONE not in failure.message:
+                    raise
+            await trio.sleep(pause_seconds)
 
     # --- the runtime itself
 
@@ -93,6 +109,23 @@ class CriRuntime:
             condition.type: (condition.status, "" if condition.status else condition.message or condition.reason)
             for condition in reply.status.conditions
         }
+
+    async def features(self) -> RuntimeFeatures:
+        return messages.features(await self._ask("Status", cri_pb2.StatusRequest(), _LOOK_SECONDS))
+
+    async def writable_layers(self) -> dict[str, tuple[int, int]]:
+        reply = await self._ask("ListContainerStats", cri_pb2.ListContainerStatsRequest(), _LOOK_SECONDS)
+        return {
+            row.attributes.id: (row.writable_layer.used_bytes.value, row.writable_layer.inodes_used.value) for row in reply.stats
+        }
+
+    async def writes(self) -> list[Write]:
+        from edgekube.containerd._generated import content_pb2  # only while something is fetched for long
+
+        service = content_pb2.DESCRIPTOR.services_by_name["Content"]
+        metadata = (("containerd-namespace", NAMESPACE),)
+        reply = await self.rpc.call(service, "ListStatuses", content_pb2.ListStatusesRequest(), _LOOK_SECONDS, metadata)
+        return [Write(row.ref, row.offset, row.total) for row in reply.statuses]
 
     # --- sandboxes
 
@@ -128,7 +161,14 @@ class CriRuntime:
     async def start_container(self, container_id: str) -> None:
         await self._ask("StartContainer", cri_pb2.StartContainerRequest(container_id=container_id), _CHANGE_SECONDS)
 
-    async def stop_container(self, container_id: str, timeout_seconds: int) -> None:
+    async def stop_container(self, container_id: str, timeout_seconds: int, signal: str = "") -> None:
+        if signal and timeout_seconds > 0:
+            from edgekube.containerd import stop_signals  # few containers choose theirs
+
+            number = stop_signals.number_of(signal)
+            if number is not None:
+                await stop_signals.ends_of(self.rpc, container_id, number, timeout_seconds)
+                timeout_seconds = 0  # it has had its time
         request = cri_pb2.StopContainerRequest(container_id=container_id, timeout=timeout_seconds)
         await self._undo("StopContainer", request, timeout_seconds + _MARGIN_SECONDS)
 
@@ -205,23 +245,37 @@ class CriRuntime:
         rows = reply.image_filesystems
         return (rows[0].fs_id.mountpoint if rows else "", sum(row.used_bytes.value for row in rows))
 
-    async def import_archive(self, archive: Path) -> list[str]:
+    async def remove_name(self, reference: str) -> None:
+        """One name; the image goes with its last one. Raises RuntimeFailure NOT_FOUND."""
+        from edgekube.containerd import image_store
+
+        await image_store.remove_name(self.rpc, reference)
+
+    async def import_archive(self, archive: Path, progress: Callable[[int, int], None] = lambda done, total: None) -> list[str]:
         from edgekube.containerd import image_store  # tarfile and its kin are needed now and then only
 
-        references = await image_store.import_archive(self.rpc, archive)
+        references = await image_store.import_archive(self.rpc, archive, progress)
         await self.wait_for_images(references)
         return references
 
     async def wait_for_images(self, references: Sequence[str]) -> None:
         """The CRI learns of an image that was written beside it by an event of its own, milliseconds later."""
-        import trio
-
         with trio.move_on_after(_LOOK_SECONDS) as patience:
             for reference in references:
                 while await self.image_status(reference) is None:  # noqa: ASYNC110 (another process decides)
                     await trio.sleep(0.01)
         if patience.cancelled_caught:
             raise RuntimeFailure("DEADLINE_EXCEEDED", f"containerd took the image but its CRI does not list it: {references}")
+
+    async def view_image(self, image: Image, snapshotter: str, key: str) -> list[ImageMount]:
+        from edgekube.containerd import image_mounts  # and with it what reads archives
+
+        return await image_mounts.view(self.rpc, snapshotter, image.id, (*image.tags, *image.digests), key)
+
+    async def release_image(self, snapshotter: str, key: str) -> None:
+        from edgekube.containerd import image_mounts
+
+        await image_mounts.release(self.rpc, snapshotter, key)
 
     # --- events
 

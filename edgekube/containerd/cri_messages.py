@@ -1,4 +1,4 @@
-"""Values of containerd.model to CRI messages and back. Pure.
+"""Values of containerd.model to CRI messages and back. Pure, but for what the host hides from its containers.
 
 Enters: model values, or messages.
 Leaves: the other.
@@ -10,21 +10,28 @@ from __future__ import annotations
 
 from typing import Any, Final, cast
 
+from edgekube.containerd import host
 from edgekube.containerd._generated import cri_pb2, events_pb2
 from edgekube.containerd.model import (
     Container,
     ContainerConfig,
     ContainerState,
     ContainerStatus,
+    IdMapping,
     Image,
+    LinuxUser,
+    Mount,
     NamespaceMode,
     RegistryAuth,
     Resources,
     RuntimeEvent,
+    RuntimeFeatures,
+    RuntimeHandler,
     Sandbox,
     SandboxConfig,
     SandboxStatus,
     Security,
+    SELinux,
 )
 from edgekube.containerd.pause import REFERENCE
 
@@ -32,7 +39,7 @@ _MODES: Final[dict[str, int]] = {"POD": 0, "CONTAINER": 1, "NODE": 2, "TARGET": 
 _MODE_NAMES: Final[tuple[NamespaceMode, ...]] = ("POD", "CONTAINER", "NODE", "CONTAINER")
 _CONTAINER_STATES: Final[tuple[ContainerState, ...]] = ("CREATED", "RUNNING", "EXITED", "UNKNOWN")
 _PROPAGATION: Final = {"PRIVATE": 0, "HOST_TO_CONTAINER": 1, "BIDIRECTIONAL": 2}
-_SECCOMP_RUNTIME_DEFAULT, _SECCOMP_UNCONFINED, _SECCOMP_LOCALHOST = 0, 1, 2
+_RUNTIME_DEFAULT, _UNCONFINED, _LOCALHOST = 0, 1, 2
 
 #: What the CRI hides in a container when the caller does not say: the kubelet's list (pkg/securitycontext),
 #: because the CRI takes the list from its caller.
@@ -57,8 +64,19 @@ def _integer(value: int | None) -> Any:
     return None if value is None else cri_pb2.Int64Value(value=value)
 
 
+def _mapping(value: IdMapping) -> Any:
+    return cri_pb2.IDMapping(host_id=value.host_id, container_id=value.container_id, length=value.length)
+
+
+def _users(value: IdMapping | None) -> Any:
+    if value is None:
+        return cri_pb2.UserNamespace(mode=_MODES["NODE"])
+    return cri_pb2.UserNamespace(mode=_MODES["POD"], uids=[_mapping(value)], gids=[_mapping(value)])
+
+
 def _namespaces(security: Security) -> Any:
     return cri_pb2.NamespaceOption(
+        userns_options=_users(security.namespaces.users),
         network=_MODES[security.namespaces.network],
         pid=_MODES[security.namespaces.pid],
         ipc=_MODES[security.namespaces.ipc],
@@ -66,12 +84,33 @@ def _namespaces(security: Security) -> Any:
     )
 
 
-def _seccomp(profile: str) -> Any:
-    if not profile or profile == "unconfined":
-        return cri_pb2.SecurityProfile(profile_type=_SECCOMP_UNCONFINED)
+def _profile(profile: str) -> Any:
+    if profile == "unconfined":
+        return cri_pb2.SecurityProfile(profile_type=_UNCONFINED)
     if profile == "runtime/default":
-        return cri_pb2.SecurityProfile(profile_type=_SECCOMP_RUNTIME_DEFAULT)
-    return cri_pb2.SecurityProfile(profile_type=_SECCOMP_LOCALHOST, localhost_ref=profile.removeprefix("localhost/"))
+        return cri_pb2.SecurityProfile(profile_type=_RUNTIME_DEFAULT)
+    return cri_pb2.SecurityProfile(profile_type=_LOCALHOST, localhost_ref=profile.removeprefix("localhost/"))
+
+
+def _selinux(value: SELinux | None) -> Any:
+    if value is None:
+        return None
+    return cri_pb2.SELinuxOption(user=value.user, role=value.role, type=value.type, level=value.level)
+
+
+def _mount(value: Mount, users: IdMapping | None) -> Any:
+    mapped = [] if users is None else [_mapping(users)]
+    return cri_pb2.Mount(
+        container_path=value.container_path,
+        host_path=value.host_path,
+        readonly=value.readonly,
+        propagation=_PROPAGATION[value.propagation],
+        recursive_read_only=value.recursive_readonly,
+        image=cri_pb2.ImageSpec(image=value.image) if value.image else None,
+        image_sub_path=value.image_sub_path,
+        uidMappings=mapped,
+        gidMappings=mapped,
+    )
 
 
 def resources(value: Resources) -> Any:
@@ -80,8 +119,10 @@ def resources(value: Resources) -> Any:
         cpu_quota=value.cpu_quota_us,
         cpu_shares=value.cpu_shares,
         memory_limit_in_bytes=value.memory_limit_bytes,
+        memory_swap_limit_in_bytes=value.memory_swap_limit_bytes,
         oom_score_adj=value.oom_score_adj,
         cpuset_cpus=value.cpuset_cpus,
+        cpuset_mems=value.cpuset_mems,
         hugepage_limits=[{"page_size": size, "limit": limit} for size, limit in value.hugepage_limits.items()],
         unified=dict(value.unified),
     )
@@ -99,14 +140,18 @@ def sandbox_config(value: SandboxConfig) -> Any:
         linux=cri_pb2.LinuxPodSandboxConfig(
             cgroup_parent=value.cgroup_parent,
             sysctls=dict(value.sysctls),
+            overhead=None if value.overhead is None else resources(value.overhead),
+            resources=None if value.resources is None else resources(value.resources),
             security_context=cri_pb2.LinuxSandboxSecurityContext(
                 namespace_options=_namespaces(security),
                 run_as_user=_integer(security.run_as_user),
                 run_as_group=_integer(security.run_as_group),
                 readonly_rootfs=security.readonly_rootfs,
                 supplemental_groups=security.supplemental_groups,
+                supplemental_groups_policy=_groups_policy(security),
                 privileged=security.privileged,
-                seccomp=_seccomp(security.seccomp),
+                selinux_options=_selinux(security.selinux),
+                seccomp=_profile(security.seccomp or "unconfined"),
             ),
         ),
     )
@@ -114,7 +159,7 @@ def sandbox_config(value: SandboxConfig) -> Any:
 
 def container_config(value: ContainerConfig) -> Any:
     security = value.security
-    masked = DEFAULT_MASKED_PATHS if security.masked_paths is None else security.masked_paths
+    masked = (*DEFAULT_MASKED_PATHS, *host.throttle_paths()) if security.masked_paths is None else security.masked_paths
     readonly = DEFAULT_READONLY_PATHS if security.readonly_paths is None else security.readonly_paths
     return cri_pb2.ContainerConfig(
         metadata={"name": value.name, "attempt": value.attempt},
@@ -123,19 +168,12 @@ def container_config(value: ContainerConfig) -> Any:
         args=value.args,
         working_dir=value.working_dir,
         envs=[{"key": key, "value": text} for key, text in value.env],
-        mounts=[
-            {
-                "container_path": mount.container_path,
-                "host_path": mount.host_path,
-                "readonly": mount.readonly,
-                "propagation": _PROPAGATION[mount.propagation],
-            }
-            for mount in value.mounts
-        ],
+        mounts=[_mount(mount, security.namespaces.users) for mount in value.mounts],
         devices=[
             {"container_path": device.container_path, "host_path": device.host_path, "permissions": device.permissions}
             for device in value.devices
         ],
+        CDI_devices=[{"name": name} for name in value.cdi_devices],
         labels=dict(value.labels),
         annotations=dict(value.annotations),
         log_path=value.log_path,
@@ -157,14 +195,22 @@ def container_config(value: ContainerConfig) -> Any:
                 run_as_username=security.run_as_username,
                 readonly_rootfs=security.readonly_rootfs,
                 supplemental_groups=security.supplemental_groups,
+                supplemental_groups_policy=_groups_policy(security),
                 no_new_privs=security.no_new_privs,
                 # A privileged container sees everything, as it does under a kubelet.
                 masked_paths=() if security.privileged else masked,
                 readonly_paths=() if security.privileged else readonly,
-                seccomp=_seccomp(security.seccomp),
+                seccomp=_profile(security.seccomp or "unconfined"),
+                apparmor=_profile(security.apparmor) if security.apparmor else None,
+                apparmor_profile=security.apparmor,
+                selinux_options=_selinux(security.selinux),
             ),
         ),
     )
+
+
+def _groups_policy(security: Security) -> int:
+    return 1 if security.strict_groups else 0
 
 
 def _signal(name: str) -> int:
@@ -235,6 +281,22 @@ def container_status(message: Any) -> ContainerStatus:
         labels=dict(message.labels),
         annotations=dict(message.annotations),
         log_path=message.log_path,
+        user=_user(message.user.linux) if message.HasField("user") and message.user.HasField("linux") else None,
+    )
+
+
+def _user(message: Any) -> LinuxUser:
+    return LinuxUser(message.uid, message.gid, tuple(message.supplemental_groups))
+
+
+def features(message: Any) -> RuntimeFeatures:
+    """Of a StatusResponse."""
+    return RuntimeFeatures(
+        handlers=tuple(
+            RuntimeHandler(item.name, item.features.recursive_read_only_mounts, item.features.user_namespaces)
+            for item in message.runtime_handlers
+        ),
+        supplemental_groups_policy=message.features.supplemental_groups_policy,
     )
 
 

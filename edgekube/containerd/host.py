@@ -11,6 +11,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -56,6 +57,12 @@ def may_lower_oom_score(status: str | None = None) -> bool:
         if line.startswith("CapEff:"):
             return bool(int(line.split()[1], 16) >> _CAP_SYS_RESOURCE & 1)
     return False
+
+
+@cache
+def throttle_paths(cpus: Path = Path("/sys/devices/system/cpu")) -> tuple[str, ...]:
+    """How often each processor was too hot, which tells one container what others do: a kubelet hides it."""
+    return tuple(sorted(str(path) for path in cpus.glob("cpu*/thermal_throttle")))
 
 
 def cni_bin_dirs() -> tuple[Path, ...]:

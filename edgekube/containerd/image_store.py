@@ -27,6 +27,7 @@ from edgekube.containerd import oci
 from edgekube.containerd._generated import content_pb2, images_pb2, leases_pb2
 from edgekube.containerd.model import RuntimeFailure
 from edgekube.containerd.rpc import NAMESPACE, Rpc
+from edgekube.version import RELEASE_DATE
 
 _CONTENT: Final = content_pb2.DESCRIPTOR.services_by_name["Content"]
 _IMAGES: Final = images_pb2.DESCRIPTOR.services_by_name["Images"]
@@ -37,11 +38,19 @@ _CHUNK_BYTES: Final = 1024 * 1024
 _CALL_SECONDS: Final = 60.0
 #: Seconds after which containerd drops the lease of an import that was cut short by a power-off.
 _LEASE_SECONDS: Final = 3600
+#: The same while the clock is known to be wrong: it may be set at any moment, and no import shall end with that.
+_LEASE_IN_1970: Final = "2999-01-01T00:00:00Z"
 
 
-async def import_archive(rpc: Rpc, archive: Path) -> list[str]:
+async def import_archive(rpc: Rpc, archive: Path, progress: archives.Progress) -> list[str]:
     """Import ``archive``; the full references it brought. Raises RuntimeFailure; formats: see archives.read."""
-    return await trio.to_thread.run_sync(partial(_import, rpc, archive))
+    return await trio.to_thread.run_sync(partial(_import, rpc, archive, progress))
+
+
+async def remove_name(rpc: Rpc, reference: str) -> None:
+    """One name; the image goes with its last one. Raises RuntimeFailure NOT_FOUND."""
+    request = images_pb2.DeleteImageRequest(name=reference, sync=True)
+    await rpc.call(_IMAGES, "Delete", request, _CALL_SECONDS, (("containerd-namespace", NAMESPACE),))
 
 
 async def store_image(rpc: Rpc, reference: str, image: oci.Assembled, labels: Mapping[str, str]) -> None:
@@ -49,9 +58,9 @@ async def store_image(rpc: Rpc, reference: str, image: oci.Assembled, labels: Ma
     await trio.to_thread.run_sync(partial(_store, rpc, reference, image, labels))
 
 
-def _import(rpc: Rpc, archive: Path) -> list[str]:
-    with _lease(rpc) as store:
-        found = archives.read(archive, store, oci.this_machine())
+def _import(rpc: Rpc, archive: Path, progress: archives.Progress) -> list[str]:
+    with lease(rpc) as store:
+        found = archives.read(archive, store, oci.this_machine(), progress)
         for image in found:
             for digest, references in image.links.items():
                 store.link(digest, references)
@@ -63,7 +72,7 @@ def _import(rpc: Rpc, archive: Path) -> list[str]:
 def _store(rpc: Rpc, reference: str, image: oci.Assembled, labels: Mapping[str, str]) -> None:
     import orjson
 
-    with _lease(rpc) as store:
+    with lease(rpc) as store:
         for digest, data in image.blobs.items():
             store.write(digest, len(data), iter([data]))
         manifest = orjson.loads(image.blobs[image.manifest])
@@ -71,12 +80,17 @@ def _store(rpc: Rpc, reference: str, image: oci.Assembled, labels: Mapping[str, 
         store.name(reference, oci.MANIFEST, image.manifest, len(image.blobs[image.manifest]), labels)
 
 
+def lease_ends(now: float) -> str:
+    """RFC 3339, by the clock that containerd sees."""
+    ends = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now + _LEASE_SECONDS))
+    return ends if ends > RELEASE_DATE else _LEASE_IN_1970
+
+
 @contextmanager
-def _lease(rpc: Rpc) -> Iterator[Store]:
+def lease(rpc: Rpc) -> Iterator[Store]:
     name = f"edgekube-import-{secrets.token_hex(8)}"
     namespace = (("containerd-namespace", NAMESPACE),)
-    expire = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + _LEASE_SECONDS))
-    request = leases_pb2.CreateRequest(id=name, labels={"containerd.io/gc.expire": expire})
+    request = leases_pb2.CreateRequest(id=name, labels={"containerd.io/gc.expire": lease_ends(time.time())})
     rpc.call_blocking(_LEASES, "Create", request, _CALL_SECONDS, namespace)
     try:
         yield Store(rpc, name, (*namespace, ("containerd-lease", name)))
@@ -94,6 +108,10 @@ class Store:
 
     def _call(self, service: Any, method: str, request: Any) -> Any:
         return self._rpc.call_blocking(service, method, request, _CALL_SECONDS, self._metadata)
+
+    def call(self, service: Any, method: str, request: Any, timeout_seconds: float) -> Any:
+        """Of another of containerd's services, under the same lease."""
+        return self._rpc.call_blocking(service, method, request, timeout_seconds, self._metadata)
 
     def _hold(self, digest: str) -> None:
         """Content that was there before belongs to no lease of ours and could be collected before we name it."""
@@ -150,7 +168,9 @@ class Store:
 
     def link(self, digest: str, references: Mapping[str, str]) -> None:
         """Say what ``digest`` refers to (label suffix → digest): collection keeps that too (garbage-collection.md)."""
-        labels = {f"containerd.io/gc.ref.content.{suffix}": target for suffix, target in references.items()}
+        self.label(digest, {f"containerd.io/gc.ref.content.{suffix}": target for suffix, target in references.items()})
+
+    def label(self, digest: str, labels: Mapping[str, str]) -> None:
         request = content_pb2.UpdateRequest(
             info={"digest": digest, "labels": labels}, update_mask={"paths": [f"labels.{key}" for key in labels]}
         )

@@ -1,7 +1,7 @@
 """The container runtime's nouns as plain values, so that plans never touch gRPC.
 
 Enters: nothing.
-Leaves: dataclasses that mirror the CRI v1 messages (field meanings: k8s.io/cri-api, api.proto), with the fields we use.
+Leaves: records that mirror the CRI v1 messages (field meanings: k8s.io/cri-api, api.proto), with the fields we use.
 Holds: times are nanoseconds since the epoch, 0 when not set; sizes are bytes; an empty string is "not given".
 Next: containerd.protocol (the verbs), containerd.cri (the gRPC side).
 """
@@ -9,8 +9,9 @@ Next: containerd.protocol (the verbs), containerd.cri (the gRPC side).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
+
+from msgspec import Struct, field
 
 ContainerState: TypeAlias = Literal["CREATED", "RUNNING", "EXITED", "UNKNOWN"]
 SandboxState: TypeAlias = Literal["READY", "NOTREADY"]
@@ -27,23 +28,36 @@ class RuntimeFailure(Exception):
         self.message = message
 
 
-@dataclass(frozen=True, slots=True)
-class Namespaces:
+class IdMapping(Struct, frozen=True):
+    """Users and groups of a user namespace: 0 of the container is ``host_id`` of the host, and so on."""
+
+    host_id: int
+    length: int
+    container_id: int = 0
+
+
+class Namespaces(Struct, frozen=True):
     network: NamespaceMode = "POD"
     pid: NamespaceMode = "CONTAINER"
     ipc: NamespaceMode = "POD"
     target_id: str = ""  # with TARGET: the container whose namespace is joined
+    users: IdMapping | None = None  # None: the host's
 
 
-@dataclass(frozen=True, slots=True)
-class DnsConfig:
+class DnsConfig(Struct, frozen=True):
     servers: tuple[str, ...] = ()
     searches: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Security:
+class SELinux(Struct, frozen=True):
+    user: str = ""
+    role: str = ""
+    type: str = ""
+    level: str = ""
+
+
+class Security(Struct, frozen=True):
     """CRI LinuxContainerSecurityContext / LinuxSandboxSecurityContext, what both share and more."""
 
     namespaces: Namespaces = Namespaces()
@@ -52,6 +66,7 @@ class Security:
     run_as_username: str = ""
     run_as_group: int | None = None
     supplemental_groups: tuple[int, ...] = ()
+    strict_groups: bool = False  # True: only these, and none that the image's /etc/group adds
     readonly_rootfs: bool = False
     no_new_privs: bool = False
     add_capabilities: tuple[str, ...] = ()
@@ -60,24 +75,28 @@ class Security:
     readonly_paths: tuple[str, ...] | None = None
     #: "runtime/default", "unconfined" or "localhost/PATH"; "" leaves it to the runtime (unconfined).
     seccomp: str = ""
+    #: "runtime/default", "unconfined" or "localhost/NAME"; "" leaves it to the runtime (where the kernel has it: its default).
+    apparmor: str = ""
+    selinux: SELinux | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Resources:
+class Resources(Struct, frozen=True):
     """CRI LinuxContainerResources; 0 means unset."""
 
     cpu_period_us: int = 0
     cpu_quota_us: int = 0
     cpu_shares: int = 0
     memory_limit_bytes: int = 0
+    memory_swap_limit_bytes: int = 0  # memory and swap together
     oom_score_adj: int = 0
     cpuset_cpus: str = ""
+    cpuset_mems: str = ""
     hugepage_limits: Mapping[str, int] = field(default_factory=dict)
     unified: Mapping[str, str] = field(default_factory=dict)
+    pids_max: int = 0  # of a pod's own cgroup; the CRI has none for a container
 
 
-@dataclass(frozen=True, slots=True)
-class SandboxConfig:
+class SandboxConfig(Struct, frozen=True):
     name: str  # pod name
     uid: str
     namespace: str
@@ -91,25 +110,29 @@ class SandboxConfig:
     sysctls: Mapping[str, str] = field(default_factory=dict)
     security: Security = Security()
     runtime_handler: str = ""
+    #: What the handler itself takes, and what the containers may take together; for handlers that size a machine by it.
+    overhead: Resources | None = None
+    resources: Resources | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Mount:
+class Mount(Struct, frozen=True):
     container_path: str
     host_path: str
     readonly: bool = False
     propagation: Literal["PRIVATE", "HOST_TO_CONTAINER", "BIDIRECTIONAL"] = "PRIVATE"
+    recursive_readonly: bool = False
+    #: An image instead of a host path, and a directory in it.
+    image: str = ""
+    image_sub_path: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Device:
+class Device(Struct, frozen=True):
     container_path: str
     host_path: str
     permissions: str = "rwm"
 
 
-@dataclass(frozen=True, slots=True)
-class ContainerConfig:
+class ContainerConfig(Struct, frozen=True):
     name: str
     attempt: int
     image: str  # the image reference or id to run
@@ -119,6 +142,7 @@ class ContainerConfig:
     env: tuple[tuple[str, str], ...] = ()
     mounts: tuple[Mount, ...] = ()
     devices: tuple[Device, ...] = ()
+    cdi_devices: tuple[str, ...] = ()  # vendor.com/class=name
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     log_path: str = ""  # relative to the sandbox's log_directory
@@ -130,8 +154,7 @@ class ContainerConfig:
     stop_signal: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Sandbox:
+class Sandbox(Struct, frozen=True):
     """A row of ListPodSandbox."""
 
     id: str
@@ -145,15 +168,13 @@ class Sandbox:
     annotations: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class SandboxStatus:
+class SandboxStatus(Struct, frozen=True):
     sandbox: Sandbox
     ips: tuple[str, ...]  # empty for host network
     network: NamespaceMode
 
 
-@dataclass(frozen=True, slots=True)
-class Container:
+class Container(Struct, frozen=True):
     """A row of ListContainers."""
 
     id: str
@@ -167,8 +188,15 @@ class Container:
     annotations: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class ContainerStatus:
+class LinuxUser(Struct, frozen=True):
+    """Whom a container's first process began as."""
+
+    uid: int
+    gid: int
+    supplemental_groups: tuple[int, ...] = ()
+
+
+class ContainerStatus(Struct, frozen=True):
     """ContainerStatus. Read ``reason`` only once state is EXITED: containerd sets OOMKilled early."""
 
     id: str
@@ -186,17 +214,32 @@ class ContainerStatus:
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
     log_path: str
+    user: LinuxUser | None = None  # None: the runtime does not say (containerd before 2.0)
 
 
-@dataclass(frozen=True, slots=True)
-class ExecResult:
+class RuntimeHandler(Struct, frozen=True):
+    name: str  # "" is the default
+    recursive_readonly_mounts: bool = False
+    user_namespaces: bool = False
+
+
+class RuntimeFeatures(Struct, frozen=True):
+    """What the runtime says it can do; containerd before 2.0 says nothing."""
+
+    handlers: tuple[RuntimeHandler, ...] = ()
+    supplemental_groups_policy: bool = False
+
+    def handler(self, name: str) -> RuntimeHandler | None:
+        return next((handler for handler in self.handlers if handler.name == name), None)
+
+
+class ExecResult(Struct, frozen=True):
     exit_code: int
     stdout: bytes
     stderr: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(Struct, frozen=True):
     id: str  # sha256:… of the image config
     tags: tuple[str, ...]
     digests: tuple[str, ...]
@@ -206,17 +249,35 @@ class Image:
     pinned: bool = False  # must not be collected: the sandbox image
 
 
-@dataclass(frozen=True, slots=True)
-class RegistryAuth:
+class ImageMount(Struct, frozen=True):
+    """One of the mounts that show an image's files."""
+
+    kind: str
+    source: str
+    options: tuple[str, ...]
+
+
+class Write(Struct, frozen=True):
+    """Content on its way into the store: ``layer-sha256:…`` and how far it is."""
+
+    reference: str
+    offset_bytes: int
+    total_bytes: int
+
+
+class RegistryAuth(Struct, frozen=True):
     username: str = ""
     password: str = ""
     server_address: str = ""
     identity_token: str = ""
     registry_token: str = ""
 
+    def __repr__(self) -> str:
+        """For logs and tracebacks: whose it is, and nothing that would let anybody in."""
+        return f"RegistryAuth(username={self.username!r}, server_address={self.server_address!r})"
 
-@dataclass(frozen=True, slots=True)
-class RuntimeEvent:
+
+class RuntimeEvent(Struct, frozen=True):
     """Something happened to a container or sandbox; look again. The periodic relist is the safety net."""
 
     container_id: str

@@ -13,11 +13,11 @@ import io
 import os
 import tarfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
+from msgspec import Struct, field
 
 from edgekube.containerd.pause import ARCHITECTURES
 
@@ -33,8 +33,7 @@ REF_ANNOTATION: Final = "org.opencontainers.image.ref.name"
 _EPOCH: Final = "1970-01-01T00:00:00Z"
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """A file, or a symbolic link when ``target`` is given, or a directory when ``path`` ends in a slash."""
 
     path: str
@@ -43,8 +42,7 @@ class Entry:
     target: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(Struct, frozen=True):
     """What a container of the image does when the pod says nothing (image-spec config.md)."""
 
     entrypoint: Sequence[str] = ()
@@ -56,8 +54,7 @@ class Run:
     stop_signal: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Assembled:
+class Assembled(Struct, frozen=True):
     """One image: its manifest's digest, and every blob by digest. The manifest is among the blobs."""
 
     manifest: str

@@ -19,12 +19,15 @@ from edgekube.containerd.model import (
     ContainerStatus,
     ExecResult,
     Image,
+    ImageMount,
     RegistryAuth,
     Resources,
     RuntimeEvent,
+    RuntimeFeatures,
     Sandbox,
     SandboxConfig,
     SandboxStatus,
+    Write,
 )
 
 
@@ -35,6 +38,18 @@ class Runtime(Protocol):
 
     async def conditions(self) -> dict[str, tuple[bool, str]]:
         """RuntimeReady and NetworkReady, each with a reason when False (CRI Status)."""
+        ...
+
+    async def features(self) -> RuntimeFeatures:
+        """Its handlers, and what it supports beyond the first version of the CRI (CRI Status)."""
+        ...
+
+    async def writable_layers(self) -> dict[str, tuple[int, int]]:
+        """Container id -> bytes and inodes of what it wrote beside its volumes, at most a minute old."""
+        ...
+
+    async def writes(self) -> list[Write]:
+        """Content that is being fetched."""
         ...
 
     async def run_sandbox(self, config: SandboxConfig) -> str:
@@ -55,8 +70,8 @@ class Runtime(Protocol):
 
     async def start_container(self, container_id: str) -> None: ...
 
-    async def stop_container(self, container_id: str, timeout_seconds: int) -> None:
-        """SIGTERM (or the image's stop signal), then SIGKILL after the timeout; returns when it has exited."""
+    async def stop_container(self, container_id: str, timeout_seconds: int, signal: str = "") -> None:
+        """This signal (or the image's stop signal, or SIGTERM), then SIGKILL after the timeout; returns when it has exited."""
         ...
 
     async def remove_container(self, container_id: str) -> None: ...
@@ -94,6 +109,12 @@ class Runtime(Protocol):
     async def remove_image(self, reference: str) -> None:
         """Removes the image with every name that it has, as the CRI does."""
         ...
+
+    async def view_image(self, image: Image, snapshotter: str, key: str) -> list[ImageMount]:
+        """What to mount to see the image's files. ``key`` names the view until release_image; the same key, the same view."""
+        ...
+
+    async def release_image(self, snapshotter: str, key: str) -> None: ...
 
     async def import_archive(self, archive: Path) -> list[str]:
         """Import an OCI layout or docker-save archive (plain or gzip tar); the references it brought."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -28,14 +28,17 @@ from edgekube.containerd.model import RuntimeFailure
 MESSAGE_BYTES_MAX: Final = 16 * 1024 * 1024
 #: containerd's namespace for what the CRI makes.
 NAMESPACE: Final = "k8s.io"
+#: What containerd says of a shim that closed the connection.
+SHIM_GONE: Final = "ttrpc: closed"
 
 _OPTIONS: Final = (
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
     ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
     # A restarted containerd answers within 0.2 s; gRPC's own first retry comes after a whole second, later ones after minutes.
     ("grpc.initial_reconnect_backoff_ms", 50),
-    ("grpc.min_reconnect_backoff_ms", 50),
     ("grpc.max_reconnect_backoff_ms", 1000),
+    # In spite of its name this is how long an attempt may take at least: a busy containerd is not slow to connect to, it is busy.
+    ("grpc.min_reconnect_backoff_ms", 20_000),
     # Two connections to one path are two connections, also after the socket behind the path was replaced.
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.enable_http_proxy", 0),
@@ -157,6 +160,15 @@ class Rpc:
             return b"".join(
                 part.data for part in self._callable(service, method)(request, timeout=timeout_seconds, metadata=metadata)
             )
+        except grpc.RpcError as error:
+            raise failure_of(error) from None
+
+    def parts_blocking(
+        self, service: Any, method: str, request: Any, timeout_seconds: float, metadata: tuple[tuple[str, str], ...] = ()
+    ) -> Iterator[Any]:
+        """The messages of a server stream, one at a time."""
+        try:
+            yield from self._callable(service, method)(request, timeout=timeout_seconds, metadata=metadata)
         except grpc.RpcError as error:
             raise failure_of(error) from None
 

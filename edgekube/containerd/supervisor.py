@@ -11,6 +11,7 @@ Next: containerd.cri, agent.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 import os
@@ -19,16 +20,17 @@ import signal
 import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import trio
+from msgspec import Struct
 
 from edgekube import limits
 from edgekube.containerd import host, pause_image
 from edgekube.containerd.config import Instance, render
 from edgekube.containerd.cri import CriRuntime, connect
+from edgekube.containerd.handlers import handlers
 from edgekube.containerd.host import RuntimeUnavailable
 from edgekube.containerd.model import RuntimeFailure
 from edgekube.settings import Settings
@@ -49,8 +51,7 @@ _LOG_CHECK_SECONDS: Final = 60.0
 _SOCKET_PATH_BYTES_MAX: Final = 107
 
 
-@dataclass(frozen=True, slots=True)
-class _Running:
+class _Running(Struct, frozen=True):
     """A containerd of ours. ``starttime`` (proc(5), field 22) tells it from a later process with the same pid."""
 
     pid: int
@@ -99,6 +100,7 @@ def instance_of(settings: Settings) -> Instance:
         registries_dir=registries,
         snapshotter=snapshotter,
         restrict_oom_score_adj=not host.may_lower_oom_score(),
+        handlers=handlers(functools.partial(shutil.which, path=host.SEARCH_PATH)),
     )
 
 

@@ -9,7 +9,7 @@ Next: reconcile.garbage finds owners and dependents.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import Final
 
@@ -40,13 +40,13 @@ def waits_for_dependents(obj: Object) -> bool:
 
 
 def plan_dependent(
-    kind: Kind, obj: Object, owners: Mapping[str, Owner], *, has_dependents: bool, dependent_waits: bool
+    kind: Kind, obj: Object, states: Sequence[Owner], *, has_dependents: bool, dependent_waits: bool
 ) -> list[Call]:
-    """``owners``: by uid. ``dependent_waits``: a dependent is itself deleted in the foreground, which may be a circle."""
+    """``states``: of its owner references, in their order. ``dependent_waits``: a dependent is itself deleted in the foreground,
+    which may be a circle."""
     references = owners_of(obj)
     if is_deleting(obj) or not references:
         return []
-    states = [owners.get(str(each.get("uid")), Owner.UNKNOWN) for each in references]
     if Owner.UNKNOWN in states:
         return []
     if Owner.SOLID in states:

@@ -1,39 +1,57 @@
 """A namespace on its way out: what its status says, and when it may go.
 
-Enters: a Terminating namespace, what is left in it, and what could not be deleted.
+Enters: a Terminating namespace, what is left in it, what could not be deleted, which API servers do not say what they keep.
 Leaves: its conditions, or the finalization.
-Holds: the namespace is finalized only when nothing is left; other finalizers than ours stay.
+Holds: the namespace is finalized only when nothing is left, as far as every API server says so; other finalizers than ours stay.
 Source: k8s.io/kubernetes pkg/controller/namespace/deletion (reasons and messages); kubernetes.io/docs, API reference Namespace.
 Next: reconcile.emptying deletes the content.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import Final
 
+from msgspec import Struct, field
+
+from edgekube.api import times
 from edgekube.api.calls import Call, Update
 from edgekube.api.kinds import NAMESPACE, POD, Kind
-from edgekube.api.objects import Object
+from edgekube.api.objects import Object, name_of
 from edgekube.api.statuses import status_calls, with_condition
 
 FINALIZER: Final = "kubernetes"
 
 
-@dataclass(slots=True)
-class Content:
+class Content(Struct):
     """What is left of a namespace."""
 
     remaining: dict[str, int] = field(default_factory=dict)  # group resource -> objects
     finalizers: dict[str, int] = field(default_factory=dict)  # finalizer -> objects
     failures: list[str] = field(default_factory=list)
+    undiscovered: Mapping[str, str] = field(default_factory=dict)  # group version -> why nobody knows what it holds
+
+    def add(self, group_resource: str, count: int, finalizers: Mapping[str, int]) -> None:
+        if count:
+            self.remaining[group_resource] = self.remaining.get(group_resource, 0) + count
+        for name, objects in finalizers.items():
+            self.finalizers[name] = self.finalizers.get(name, 0) + objects
 
 
-def deletion_order(kinds: Sequence[Kind]) -> list[list[Kind]]:
+def unexpected(kind: Kind, namespace: Object, left: int, held: bool, grace_seconds: float, wall_seconds: float) -> str:
+    """What is wrong with objects that remain although nothing asks them to; "" while something does. ``held``: by finalizers;
+    ``grace_seconds``: how long the slowest of them may take to end."""
+    deleted_at = times.parse(namespace["metadata"]["deletionTimestamp"])
+    if not left or held or (grace_seconds and wall_seconds < deleted_at + grace_seconds):
+        return ""
+    group_version = f"{kind.group}/{kind.version}"
+    return f"unexpected items still remain in namespace: {name_of(namespace)} for gvr: {group_version}, Resource={kind.plural}"
+
+
+def deletion_order(kinds: Sequence[Kind]) -> tuple[list[Kind], list[Kind]]:
     """Pods first, and alone, so that nothing they rely on (network policies, secrets) goes before them."""
     rest = sorted((kind for kind in kinds if kind != POD), key=lambda kind: kind.resource)
-    return [[POD], rest]
+    return [POD], rest
 
 
 def plan_status(namespace: Object, content: Content, wall_seconds: float) -> list[Call]:
@@ -48,17 +66,19 @@ def plan_status(namespace: Object, content: Content, wall_seconds: float) -> lis
 
 
 def _conditions(content: Content) -> list[tuple[str, str, str, str]]:
-    found = [
-        ("NamespaceDeletionDiscoveryFailure", "False", "ResourcesDiscovered", "All resources successfully discovered"),
-        (
-            "NamespaceDeletionGroupVersionParsingFailure",
-            "False",
-            "ParsedGroupVersions",
-            "All legacy kube types successfully parsed",
-        ),
-    ]
+    found: list[tuple[str, str, str, str]] = []
+    if content.undiscovered:
+        message = f"Discovery failed for some groups, {len(content.undiscovered)} failing: {undiscovered(content)}"
+        found.append(("NamespaceDeletionDiscoveryFailure", "True", "DiscoveryFailed", message))
+    else:
+        message = "All resources successfully discovered"
+        found.append(("NamespaceDeletionDiscoveryFailure", "False", "ResourcesDiscovered", message))
+    # A group version that cannot be parsed is in no table of kinds, and validation keeps it out of APIServices.
+    message = "All legacy kube types successfully parsed"
+    found.append(("NamespaceDeletionGroupVersionParsingFailure", "False", "ParsedGroupVersions", message))
     if content.failures:
-        message = f"Failed to delete all resource types, {len(content.failures)} remaining: {', '.join(content.failures)}"
+        told = ", ".join(sorted(content.failures))
+        message = f"Failed to delete all resource types, {len(content.failures)} remaining: {told}"
         found.append(("NamespaceDeletionContentFailure", "True", "ContentDeletionFailed", message))
     else:
         message = "All content successfully deleted, may be waiting on finalization"
@@ -77,6 +97,12 @@ def _conditions(content: Content) -> list[tuple[str, str, str, str]]:
         message = "All content-preserving finalizers finished"
         found.append(("NamespaceFinalizersRemaining", "False", "ContentHasNoFinalizers", message))
     return found
+
+
+def undiscovered(content: Content) -> str:
+    """As client-go says it."""
+    groups = ", ".join(f"{group_version}: {why}" for group_version, why in sorted(content.undiscovered.items()))
+    return f"unable to retrieve the complete list of server APIs: {groups}"
 
 
 def _dotted(group_resource: str) -> str:

@@ -1,9 +1,11 @@
 """Nodes that fall silent become Unknown; conditions become taints.
 
 Enters: a Node, its Lease in kube-node-lease, and whether any other node is ready.
-Leaves: conditions set to Unknown, taints, and pods marked not ready on a node that is not heard of.
+Leaves: conditions set to Unknown, taints, pods marked not ready on a node that is not heard of; events about nodes that come and
+go.
 Holds: silence is measured on the monotonic clock since this process last saw the Lease or Node change, so neither a clock that
-jumps nor a long power-off of the server makes nodes look dead; while no node at all is ready nobody is evicted.
+jumps nor a long power-off of the server makes nodes look dead. While no node at all is ready nobody is evicted; where most of a
+zone is lost nobody more, for the fault is then likelier ours; else one node of a zone after the other.
 Source: k8s.io/kubernetes pkg/controller/nodelifecycle; kubernetes.io/docs/concepts/architecture/nodes.
 Next: controllers.tainteviction.
 """
@@ -11,17 +13,19 @@ Next: controllers.tainteviction.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Final
 
 from edgekube.api import podstate, taints, times
 from edgekube.api.calls import Call, Later, Patch, Record
 from edgekube.api.controller import Change, Controller, Key, Moment, key_of
 from edgekube.api.kinds import LEASE, NODE, POD
-from edgekube.api.objects import Object, is_deleting, name_of, namespace_of, uid_of
+from edgekube.api.objects import Object, is_deleting, labels_of, name_of, namespace_of, uid_of
 from edgekube.api.verbs import STRATEGIC_MERGE_PATCH
 from edgekube.api.view import View
+from edgekube.api.waiting import is_yet_to_come
 
-#: Upstream's --node-monitor-grace-period and --node-startup-grace-period.
+#: Upstream's --node-monitor-grace-period (settings may say otherwise) and --node-startup-grace-period.
 GRACE_SECONDS: Final = 50.0
 STARTUP_GRACE_SECONDS: Final = 60.0
 LEASE_NAMESPACE: Final = "kube-node-lease"
@@ -35,16 +39,26 @@ _TAINTED_BY: Final = {
     ("PIDPressure", "True"): taints.PID_PRESSURE,
     ("NetworkUnavailable", "True"): taints.NETWORK_UNAVAILABLE,
 }
+#: Nodes of a zone that begin to be evicted, one in so many seconds (upstream's --node-eviction-rate 0.1).
+_EVICTION_SECONDS: Final = 10.0
+#: In a zone of which this share is lost (--unhealthy-zone-threshold), the slower pace (--secondary-node-eviction-rate 0.01),
+#: and none at all where the zone is small (--large-cluster-size-threshold).
+_LOST_SHARE: Final = 0.55
+_SLOW_EVICTION_SECONDS: Final = 100.0
+_LARGE_ZONE_NODES: Final = 50
+_ZONE_LABELS: Final = ("topology.kubernetes.io/region", "topology.kubernetes.io/zone")
 _SCHEDULING: Final = frozenset({*_TAINTED_BY.values(), taints.UNSCHEDULABLE})
 _EVICTING: Final = frozenset({taints.NOT_READY, taints.UNREACHABLE})
 
 
-def plan(view: View, key: Key, now: Moment) -> list[Call]:
+def plan(view: View, key: Key, now: Moment, *, known: dict[str, str], grace_seconds: float) -> list[Call]:
+    """``known``: the uid of each node that has been seen before, by name: the one thing that is remembered between plans, for of
+    a node that is gone nothing else tells."""
     node = view.get(NODE, "", key.name)
+    calls = _seen(node, key.name, known)
     if node is None or is_deleting(node):
-        return []
-    silent_in = _silent_in(view, node, now)
-    calls: list[Call] = []
+        return calls
+    silent_in = _silent_in(view, node, now, grace_seconds)
     if silent_in > 0:
         calls.append(Later(silent_in))
     else:
@@ -56,11 +70,30 @@ def plan(view: View, key: Key, now: Moment) -> list[Call]:
                 message = f"Node {key.name} status is now: NodeNotReady"
                 calls.append(Record(node, "Normal", "NodeNotReady", message))
             return calls  # what was written wakes the next step
-    # A ready node needs no look at the others, which matters when a thousand of them report.
-    some_ready = _ready(node) == "True" or any(_ready(each) == "True" for each in view.list(NODE))
-    calls += _retaint(node, some_ready, now.wall_seconds)
+    evict_in = _evict_in(view, node, now.wall_seconds)
+    if evict_in:
+        calls.append(Later(evict_in))
+    calls += _retaint(node, evict_in, now.wall_seconds)
     if _ready(node) == "Unknown":
         calls += _not_ready(view.pods_on(key.name), now.wall_seconds)
+    return calls
+
+
+def _seen(node: Object | None, name: str, known: dict[str, str]) -> list[Call]:
+    """What is told of nodes that come and go; of one that came back in between, both."""
+    before, after = known.get(name), None if node is None else uid_of(node)
+    if before == after:
+        return []
+    calls: list[Call] = []
+    if before is not None:
+        gone: Object = {"apiVersion": NODE.api_version, "kind": NODE.kind, "metadata": {"name": name, "uid": before}}
+        message = f"Node {name} event: Removing Node {name} from Controller"
+        calls.append(Record(gone, "Normal", "RemovingNode", message))
+        del known[name]
+    if node is not None and after is not None:
+        message = f"Node {name} event: Registered Node {name} in Controller"
+        calls.append(Record(node, "Normal", "RegisteredNode", message))
+        known[name] = after
     return calls
 
 
@@ -68,13 +101,13 @@ def _ready(node: Object) -> str:
     return str((podstate.condition_of(node, "Ready") or {}).get("status") or "")
 
 
-def _silent_in(view: View, node: Object, now: Moment) -> float:
+def _silent_in(view: View, node: Object, now: Moment, grace_seconds: float) -> float:
     """Seconds until the node has been silent for too long."""
     name = name_of(node)
     heard = view.changed_at(LEASE, LEASE_NAMESPACE, name)
     if heard is None:
         heard = view.changed_at(NODE, "", name) or 0.0
-    grace = GRACE_SECONDS if _ready(node) else STARTUP_GRACE_SECONDS
+    grace = grace_seconds if _ready(node) else max(grace_seconds, STARTUP_GRACE_SECONDS)
     return heard + grace - now.monotonic_seconds
 
 
@@ -96,7 +129,41 @@ def _unknown(node: Object, wall_seconds: float) -> list[Object]:
     return changed
 
 
-def _retaint(node: Object, some_ready: bool, wall_seconds: float) -> list[Call]:
+def _evict_in(view: View, node: Object, wall_seconds: float) -> float | None:
+    """Seconds until a node that is not ready may be evicted; None while it may not, however long it takes."""
+    # A ready node needs no look at the others, which matters when a thousand of them report.
+    if _ready(node) == "True":
+        return 0.0
+    nodes = list(view.list(NODE))
+    if not any(_ready(each) == "True" for each in nodes):
+        return None
+    if _evicting_since(node):
+        return 0.0
+    zone = [each for each in nodes if _zone(each) == _zone(node)]
+    lost = sum(_ready(each) != "True" for each in zone)
+    pause = _EVICTION_SECONDS
+    if lost > 2 and lost < len(zone) and lost / len(zone) >= _LOST_SHARE:
+        if len(zone) <= _LARGE_ZONE_NODES:
+            return None
+        pause = _SLOW_EVICTION_SECONDS
+    begun = (since for each in zone for since in _evicting_since(each))
+    latest = max((since for since in begun if not is_yet_to_come(since, wall_seconds)), default=None)
+    return 0.0 if latest is None else min(pause, max(0.0, latest + pause - wall_seconds))
+
+
+def _zone(node: Object) -> tuple[str | None, ...]:
+    return tuple(labels_of(node).get(label) for label in _ZONE_LABELS)
+
+
+def _evicting_since(node: Object) -> list[float]:
+    """When the taints that evict its pods were added."""
+    taints_of: list[Object] = (node.get("spec") or {}).get("taints") or []
+    ours = [each for each in taints_of if each.get("effect") == taints.NO_EXECUTE and each.get("key") in _EVICTING]
+    return [times.parse(each["timeAdded"]) if each.get("timeAdded") else 0.0 for each in ours]
+
+
+def _retaint(node: Object, evict_in: float | None, wall_seconds: float) -> list[Call]:
+    """``evict_in``: as _evict_in() has it; unless it is zero the node has no taint that evicts."""
     have: list[Object] = (node.get("spec") or {}).get("taints") or []
     conditions: list[Object] = (node.get("status") or {}).get("conditions") or []
     keys = [
@@ -104,7 +171,7 @@ def _retaint(node: Object, some_ready: bool, wall_seconds: float) -> list[Call]:
     ]
     if (node.get("spec") or {}).get("unschedulable"):
         keys.append(taints.UNSCHEDULABLE)
-    evicting = [key for key in keys if key in _EVICTING] if some_ready else []
+    evicting = [key for key in keys if key in _EVICTING] if evict_in == 0.0 else []
     wanted = _merged(have, taints.NO_SCHEDULE, _SCHEDULING, keys, wall_seconds)
     wanted = _merged(wanted, taints.NO_EXECUTE, _EVICTING, evicting, wall_seconds)
     if wanted == have:
@@ -134,6 +201,7 @@ def _not_ready(pods: Iterable[Object], wall_seconds: float) -> list[Call]:
         condition = {"type": "Ready", "status": "False", "lastTransitionTime": now}
         patch: Object = {"metadata": {"uid": uid_of(pod)}, "status": {"conditions": [condition]}}
         calls.append(Patch(POD, namespace_of(pod), name_of(pod), patch, patch_type=STRATEGIC_MERGE_PATCH, subresource="status"))
+        calls.append(Record(pod, "Warning", "NodeNotReady", "Node is not ready"))
     return calls
 
 
@@ -141,7 +209,7 @@ def _nodes(change: Change, view: View) -> Iterable[Key]:
     """The node itself; all of them when one becomes ready or ceases to be, for that may end or begin a full disruption."""
     before = _ready(change.old) if change.old is not None else ""
     after = _ready(change.new) if change.new is not None else ""
-    if (before == "True") == (after == "True"):
+    if (before == "True") == (after == "True") and change.new is not None:
         return (change.key,)
     return [change.key, *(key_of(node) for node in view.list(NODE))]
 
@@ -153,9 +221,11 @@ def _of_first_lease(change: Change, view: View) -> Iterable[Key]:
     return (Key("", change.key.name),)
 
 
-NODELIFECYCLE_CONTROLLER: Final = Controller(
-    name="node-lifecycle-controller",
-    watches=((NODE, _nodes), (LEASE, _of_first_lease)),
-    plan=plan,
-    reads=(POD,),
-)
+def controller(grace_seconds: float = GRACE_SECONDS) -> Controller:
+    """``grace_seconds``: how long a node may be silent. One for each run: it remembers which nodes there were."""
+    return Controller(
+        name="node-lifecycle-controller",
+        watches=((NODE, _nodes), (LEASE, _of_first_lease)),
+        plan=partial(plan, known={}, grace_seconds=grace_seconds),
+        reads=(POD,),
+    )

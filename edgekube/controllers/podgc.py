@@ -10,7 +10,7 @@ Next: registry.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from edgekube import limits
@@ -18,7 +18,7 @@ from edgekube.api import podstate, taints, times
 from edgekube.api.calls import Call, Delete, Later, Patch
 from edgekube.api.controller import Change, Controller, Key, Moment, sides
 from edgekube.api.kinds import NODE, POD
-from edgekube.api.objects import Object, is_deleting, name_of, namespace_of, uid_of
+from edgekube.api.objects import Object, is_deleting, metadata_of, name_of, namespace_of, uid_of
 from edgekube.api.verbs import STRATEGIC_MERGE_PATCH, DeleteOptions
 from edgekube.api.view import View
 
@@ -32,10 +32,10 @@ def plan(view: View, key: Key, now: Moment) -> list[Call]:
     if key == _FINISHED:
         return _old_finished(view)
     if not key.name:
-        return [_delete(pod) for pod in view.pods_on("") if is_deleting(pod)]
+        return [call for pod in view.pods_on("") if is_deleting(pod) for call in _failed_and_deleted(pod)]
     node = view.get(NODE, "", key.name)
     if node is not None:
-        return _out_of_service(node, view.pods_on(key.name), now)
+        return _out_of_service(node, view.pods_on(key.name))
     return _of_gone_node(view, key.name, now)
 
 
@@ -48,22 +48,24 @@ def _of_gone_node(view: View, node_name: str, now: Moment) -> list[Call]:
         if wait > 0:
             calls.append(Later(wait))
             continue
-        calls += _failed(pod, "PodGC: node no longer exists", now.wall_seconds)
-        calls.append(_delete(pod))
+        condition: Object = {
+            "type": "DisruptionTarget",
+            "observedGeneration": metadata_of(pod).get("generation"),
+            "status": "True",
+            "reason": "DeletionByPodGC",
+            "message": "PodGC: node no longer exists",
+            "lastTransitionTime": times.rfc3339(now.wall_seconds),
+        }
+        calls += _failed_and_deleted(pod, [condition])
     return calls
 
 
-def _out_of_service(node: Object, pods: Iterable[Object], now: Moment) -> list[Call]:
+def _out_of_service(node: Object, pods: Iterable[Object]) -> list[Call]:
     """Somebody vouches that the machine is off: its deleted pods need not be confirmed by it."""
     marked = any(each.get("key") == taints.OUT_OF_SERVICE for each in (node.get("spec") or {}).get("taints") or ())
     if not marked or (podstate.condition_of(node, "Ready") or {}).get("status") == "True":
         return []
-    calls: list[Call] = []
-    for pod in pods:
-        if is_deleting(pod):
-            calls += _failed(pod, "PodGC: node is out of service", now.wall_seconds)
-            calls.append(_delete(pod))
-    return calls
+    return [call for pod in pods if is_deleting(pod) for call in _failed_and_deleted(pod)]
 
 
 def _old_finished(view: View) -> list[Call]:
@@ -71,22 +73,26 @@ def _old_finished(view: View) -> list[Call]:
     surplus = len(finished) - limits.TERMINATED_PODS_MAX
     if surplus <= 0:
         return []
-    finished.sort(key=lambda pod: (pod["metadata"].get("creationTimestamp") or "", name_of(pod)))
+    # What a node evicted first: of what a controller made, people want to see the end.
+    finished.sort(key=lambda pod: (not _is_evicted(pod), pod["metadata"].get("creationTimestamp") or "", name_of(pod)))
     return [_delete(pod) for pod in finished[:surplus]]
 
 
-def _failed(pod: Object, message: str, wall_seconds: float) -> list[Call]:
+def _is_evicted(pod: Object) -> bool:
+    status = pod.get("status") or {}
+    return status.get("phase") == "Failed" and status.get("reason") == "Evicted"
+
+
+def _failed_and_deleted(pod: Object, conditions: Sequence[Object] = ()) -> list[Call]:
+    """Nobody else will say that it has ended, and what waits for that (a Job's finalizer) must hear it."""
     if podstate.is_finished(pod):
-        return []
-    condition = {
-        "type": "DisruptionTarget",
-        "status": "True",
-        "reason": "DeletionByPodGC",
-        "message": message,
-        "lastTransitionTime": times.rfc3339(wall_seconds),
-    }
-    patch: Object = {"metadata": {"uid": uid_of(pod)}, "status": {"phase": "Failed", "conditions": [condition]}}
-    return [Patch(POD, namespace_of(pod), name_of(pod), patch, patch_type=STRATEGIC_MERGE_PATCH, subresource="status")]
+        return [_delete(pod)]
+    status: Object = {"phase": "Failed", "observedGeneration": metadata_of(pod).get("generation")}
+    if conditions:
+        status["conditions"] = list(conditions)
+    patch: Object = {"metadata": {"uid": uid_of(pod)}, "status": status}
+    failed = Patch(POD, namespace_of(pod), name_of(pod), patch, patch_type=STRATEGIC_MERGE_PATCH, subresource="status")
+    return [failed, _delete(pod)]
 
 
 def _delete(pod: Object) -> Call:

@@ -11,7 +11,6 @@ Next: scheduler.
 from __future__ import annotations
 
 import functools
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Final
@@ -19,13 +18,16 @@ from typing import Final
 import orjson
 
 from edgekube import limits
-from edgekube.api import podstate, times
+from edgekube.api import podstate
 from edgekube.api.calls import Call, Create, Delete, Later, Report
 from edgekube.api.controller import Change, Controller, Key, KeysFor, Moment, controlled_by, itself, key_of
 from edgekube.api.errors import StatusError
 from edgekube.api.kinds import KINDS, POD, REPLICASET, Kind
-from edgekube.api.objects import Object, annotations_of, controller_of, is_deleting, labels_of, name_of, namespace_of, uid_of
-from edgekube.api.ownership import claim, controller_reference
+from edgekube.api.objects import Object, controller_of, is_deleting, labels_of, name_of, namespace_of, owners_of, uid_of
+from edgekube.api.ownership import controller_reference
+from edgekube.api.pod_claims import claim_pods
+from edgekube.api.pod_facts import PodFacts
+from edgekube.api.pod_ranking import ranked_for_deletion
 from edgekube.api.selectors import LabelSelector, label_selector_of, label_selector_of_set
 from edgekube.api.statuses import status_calls, with_condition, without_condition
 from edgekube.api.verbs import DeleteOptions
@@ -35,28 +37,22 @@ _REPLICATION_CONTROLLER: Final = KINDS.by_kind("v1", "ReplicationController")
 assert _REPLICATION_CONTROLLER is not None, "the table of kinds has ReplicationController"
 REPLICATIONCONTROLLER: Final[Kind] = _REPLICATION_CONTROLLER
 
-DELETION_COST: Final = "controller.kubernetes.io/pod-deletion-cost"
-_PHASE_RANK: Final = {"Pending": 0, "Unknown": 1, "Running": 2}
-
 
 def plan(kind: Kind, view: View, key: Key, now: Moment) -> list[Call]:
     owner = view.get(kind, key.namespace, key.name)
     if owner is None:
         return []
-    candidates = [
-        *view.owned_by(POD, uid_of(owner)),
-        *view.owned_by(POD, "", key.namespace),
-    ]
-    alive = [pod for pod in candidates if not podstate.is_finished(pod)]
-    pods, calls = claim(kind, owner, POD, alive, selector_of(kind, owner).matches, adoptable=podstate.is_active)
-    active = [pod for pod in pods if podstate.is_active(pod)]
+    matches = selector_of(kind, owner).matches
+    pods, calls = claim_pods(kind, owner, view, matches, adoptable=podstate.is_active, concerns=lambda pod: not pod.finished)
+    active = [pod for pod in pods if pod.active]
     terminating = len(pods) - len(active)
     if not is_deleting(owner):
         calls += _manage(kind, owner, active, terminating, view, now)
     conditions = without_condition((owner.get("status") or {}).get("conditions") or [], "ReplicaFailure")
     calls += status_calls(kind, owner, _status(owner, active, terminating, conditions, now))
-    waits = [podstate.available_in(pod, _min_ready_seconds(owner), now.wall_seconds) for pod in active]
-    calls += [Later(wait) for wait in waits if wait]
+    min_ready = _min_ready_seconds(owner)
+    if min_ready:
+        calls += [Later(wait) for pod in active if (wait := pod.available_in(min_ready, now.wall_seconds))]
     return calls
 
 
@@ -74,7 +70,7 @@ def _min_ready_seconds(owner: Object) -> int:
     return int((owner.get("spec") or {}).get("minReadySeconds") or 0)
 
 
-def _manage(kind: Kind, owner: Object, active: list[Object], terminating: int, view: View, now: Moment) -> list[Call]:
+def _manage(kind: Kind, owner: Object, active: list[PodFacts], terminating: int, view: View, now: Moment) -> list[Call]:
     missing = _replicas(owner) - len(active)
     if not missing:
         return []
@@ -100,9 +96,9 @@ def _manage(kind: Kind, owner: Object, active: list[Object], terminating: int, v
     return [
         Delete(
             POD,
-            namespace_of(pod),
-            name_of(pod),
-            DeleteOptions(precondition_uid=uid_of(pod)),
+            pod.namespace,
+            pod.name,
+            DeleteOptions(precondition_uid=pod.uid),
             report=report,
             on_failure=failed("FailedDelete"),
         )
@@ -121,14 +117,14 @@ def _pod(kind: Kind, owner: Object) -> Object:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template.get("spec") or {}}
 
 
-def _status(owner: Object, active: list[Object], terminating: int, conditions: list[Object], now: Moment) -> Object:
+def _status(owner: Object, active: list[PodFacts], terminating: int, conditions: list[Object], now: Moment) -> Object:
     wanted = (((owner.get("spec") or {}).get("template") or {}).get("metadata") or {}).get("labels") or {}
     min_ready = _min_ready_seconds(owner)
-    labelled = sum(wanted.items() <= labels_of(pod).items() for pod in active)
-    available = sum(podstate.is_available(pod, min_ready, now.wall_seconds) for pod in active)
+    labelled = sum(wanted.items() <= pod.labels.items() for pod in active)
+    available = sum(pod.available_in(min_ready, now.wall_seconds) == 0.0 for pod in active)
     status: Object = {"replicas": len(active), "observedGeneration": (owner.get("metadata") or {}).get("generation") or None}
     status["fullyLabeledReplicas"] = labelled or None
-    status["readyReplicas"] = sum(map(podstate.is_ready, active)) or None
+    status["readyReplicas"] = sum(pod.ready for pod in active) or None
     status["availableReplicas"] = available or None
     if owner.get("kind") == "ReplicaSet":
         status["terminatingReplicas"] = terminating
@@ -136,63 +132,39 @@ def _status(owner: Object, active: list[Object], terminating: int, conditions: l
     return status
 
 
-def _related_nodes(kind: Kind, owner: Object, active: list[Object], view: View) -> Counter[str]:
+def _related_nodes(kind: Kind, owner: Object, active: list[PodFacts], view: View) -> Counter[str]:
     """Active pods per node of every ReplicaSet with the same controller: scaling down spreads a Deployment's pods."""
     parent = controller_of(owner)
     if kind is not REPLICASET or parent is None:
-        return Counter(podstate.node_of(pod) for pod in active)
+        return Counter(pod.node for pod in active)
     nodes: Counter[str] = Counter()
     for sibling in view.owned_by(REPLICASET, str(parent.get("uid"))):
-        nodes.update(podstate.node_of(pod) for pod in view.owned_by(POD, uid_of(sibling)) if podstate.is_active(pod))
+        nodes.update(pod.node for pod in view.pod_facts_owned_by(uid_of(sibling)) if pod.active)
     return nodes
 
 
-def ranked_for_deletion(pods: Iterable[Object], related: Counter[str], wall_seconds: float) -> list[Object]:
-    """The pods, those that are missed least first (source: controller_utils.go ActivePodsWithRanks)."""
+def _of_its_pods(kind: Kind) -> KeysFor:
+    """The controller of a pod of which it would see another thing. What containers do says nothing to it: a thousand pods that
+    crash would be looked at over and over, each time all of them."""
+    controlled = controlled_by(kind)
 
-    def rank(pod: Object) -> tuple[int, int, int, int, int]:
-        node = podstate.node_of(pod)
-        phase = _PHASE_RANK.get(podstate.phase_of(pod), 0)
-        return (1 if node else 0, phase, int(podstate.is_ready(pod)), _deletion_cost(pod), -related[node] if node else 0)
+    def keys(change: Change, view: View) -> Iterable[Key]:
+        if change.old is not None and change.new is not None and _seen(change.old) == _seen(change.new):
+            return ()
+        return controlled(change, view)
 
-    def compare(left: tuple[tuple[int, ...], Object], right: tuple[tuple[int, ...], Object]) -> int:
-        if left[0] != right[0]:
-            return -1 if left[0] < right[0] else 1
-        a, b = left[1], right[1]
-        return (
-            _younger_first(podstate.ready_since(a) or 0.0, podstate.ready_since(b) or 0.0, a, b, wall_seconds)
-            or podstate.restarts_of(b) - podstate.restarts_of(a)
-            or _younger_first(_created(a), _created(b), a, b, wall_seconds)
-        )
-
-    return [pod for _, pod in sorted(((rank(pod), pod) for pod in pods), key=functools.cmp_to_key(compare))]
+    return keys
 
 
-def _younger_first(a_since: float, b_since: float, a: Object, b: Object, wall_seconds: float) -> int:
-    """Ages are compared by their order of magnitude, so that of pods that are about as old any may go."""
-    if a_since == b_since:
-        return 0
-
-    def magnitude(since: float) -> int:
-        nanoseconds = (wall_seconds - since) * 1e9
-        return int(math.log2(nanoseconds)) if nanoseconds > 1 else -1
-
-    difference = magnitude(a_since) - magnitude(b_since)
-    if difference:
-        return difference
-    return -1 if uid_of(a) < uid_of(b) else 1
-
-
-def _created(pod: Object) -> float:
-    when = (pod.get("metadata") or {}).get("creationTimestamp")
-    return times.parse(when) if when else 0.0
-
-
-def _deletion_cost(pod: Object) -> int:
-    try:
-        return int(annotations_of(pod).get(DELETION_COST, "0"))
-    except ValueError:
-        return 0
+def _seen(pod: Object) -> tuple[object, ...]:
+    return (
+        uid_of(pod),
+        labels_of(pod),
+        owners_of(pod),
+        is_deleting(pod),
+        podstate.is_finished(pod),
+        podstate.ready_since(pod),
+    )
 
 
 def _adopters(kind: Kind) -> KeysFor:
@@ -211,7 +183,7 @@ def _adopters(kind: Kind) -> KeysFor:
 def _controller(name: str, kind: Kind) -> Controller:
     return Controller(
         name=name,
-        watches=((kind, itself), (POD, controlled_by(kind)), (POD, _adopters(kind))),
+        watches=((kind, itself), (POD, _of_its_pods(kind)), (POD, _adopters(kind))),
         plan=functools.partial(plan, kind),
         reads=(REPLICASET,),
     )

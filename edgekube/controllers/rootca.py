@@ -1,15 +1,15 @@
 """Every namespace has a ConfigMap kube-root-ca.crt with the cluster's CA, for pods to trust the API by.
 
-Enters: namespaces, these ConfigMaps, and the CA certificates given at construction.
+Enters: namespaces, these ConfigMaps, and what the CA certificates are now.
 Leaves: the ConfigMap where it is missing or different.
 Holds: a namespace on its way out gets nothing; only ConfigMaps of this name are watched.
 Source: kubernetes.io/docs/concepts/security/service-accounts; KEP-1205.
-Next: agent (projected volumes).
+Next: agent (projected volumes). What is there already is changed by reconcile.root_ca when an authority comes or goes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Final
 
@@ -27,12 +27,12 @@ _DESCRIPTION: Final = (
 )
 
 
-def plan(root_ca_pem: str, view: View, key: Key, now: Moment) -> list[Call]:
+def plan(root_ca: Callable[[], str], view: View, key: Key, now: Moment) -> list[Call]:
     namespace = view.get(NAMESPACE, "", key.name)
     if namespace is None or is_deleting(namespace):
         return []
     configmap = view.get(CONFIGMAP, key.name, NAME)
-    data = {"ca.crt": root_ca_pem}
+    data = {"ca.crt": root_ca()}
     if configmap is None:
         metadata = {"name": NAME, "namespace": key.name, "annotations": {"kubernetes.io/description": _DESCRIPTION}}
         return [Create(CONFIGMAP, key.name, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})]
@@ -45,10 +45,10 @@ def _namespace_of(change: Change, view: View) -> Iterable[Key]:
     return (Key("", change.key.namespace),) if change.key.name == NAME else ()
 
 
-def controller(root_ca_pem: str) -> Controller:
+def controller(root_ca: Callable[[], str]) -> Controller:
     return Controller(
         name="root-ca-certificate-publisher-controller",
         watches=((NAMESPACE, itself), (CONFIGMAP, _namespace_of)),
-        plan=partial(plan, root_ca_pem),
+        plan=partial(plan, root_ca),
         selections=((CONFIGMAP, ListOptions(field_selector=f"metadata.name={NAME}")),),
     )

@@ -16,9 +16,10 @@ from edgekube.api import podstate, taints, times
 from edgekube.api.calls import Call, Delete, Later, Patch, Record
 from edgekube.api.controller import Change, Controller, Key, Moment
 from edgekube.api.kinds import NODE, POD
-from edgekube.api.objects import Object, is_deleting, name_of, namespace_of, uid_of
+from edgekube.api.objects import Object, is_deleting, metadata_of, name_of, namespace_of, uid_of
 from edgekube.api.verbs import STRATEGIC_MERGE_PATCH, DeleteOptions
 from edgekube.api.view import View
+from edgekube.api.waiting import left_seconds
 
 
 def plan(view: View, key: Key, now: Moment) -> list[Call]:
@@ -34,7 +35,7 @@ def plan(view: View, key: Key, now: Moment) -> list[Call]:
     for pod in view.pods_on(key.name):
         if is_deleting(pod) or podstate.is_finished(pod):
             continue
-        left = _left_seconds(pod, found, now.wall_seconds)
+        left = _left_seconds(pod, found, now, view.changed_at(NODE, "", key.name))
         if left is None:
             continue
         calls += [Later(left)] if left > 0 else _evict(pod, now.wall_seconds)
@@ -55,7 +56,7 @@ def _stamped(node: Object, wall_seconds: float) -> Call:
     return Patch(NODE, "", name_of(node), {"metadata": metadata, "spec": {"taints": stamped}})
 
 
-def _left_seconds(pod: Object, found: list[Object], wall_seconds: float) -> float | None:
+def _left_seconds(pod: Object, found: list[Object], now: Moment, seen_at: float | None) -> float | None:
     """Seconds that the pod may stay; 0.0 when it must go; None when it may stay for ever."""
     tolerations = (pod.get("spec") or {}).get("tolerations") or []
     if taints.untolerated(found, tolerations, (taints.NO_EXECUTE,)) is not None:
@@ -64,13 +65,14 @@ def _left_seconds(pod: Object, found: list[Object], wall_seconds: float) -> floa
     if allowed is None:
         return None
     since = max(times.parse(each["timeAdded"]) for each in found)
-    return max(0.0, since + allowed - wall_seconds)
+    return max(0.0, left_seconds(since, allowed, now, seen_at))
 
 
 def _evict(pod: Object, wall_seconds: float) -> list[Call]:
     namespace, name = namespace_of(pod), name_of(pod)
     condition = {
         "type": "DisruptionTarget",
+        "observedGeneration": metadata_of(pod).get("generation"),
         "status": "True",
         "reason": "DeletionByTaintManager",
         "message": "Taint manager: deleting due to NoExecute taint",

@@ -2,8 +2,8 @@
 
 Enters: nothing; the process's own /proc entries.
 Leaves: memory, given back to the kernel after the start and after bursts.
-Holds: only what can be had again without loss is given back: freed heap, and pages of program code, which the kernel maps again
-from its cache when they run. Where a C library or kernel lacks a call, nothing happens.
+Holds: only what can be had again without loss is given back: freed heap, and pages of program code and its constants, which the
+kernel maps again from its cache when they are touched. Where a C library or kernel lacks a call, nothing happens.
 Bound: limits.MEMORY_CHECK_SECONDS between looks; a busy process is left alone.
 
 What it is worth, measured with five pods, is in docs/adr/0002-process-memory.md.
@@ -38,6 +38,7 @@ _GROWTH_BYTES: Final = 2 * 1024 * 1024
 #: Share of one core above which the process is busy.
 _BUSY_SHARE: Final = 0.05
 
+_PROGRAM: Final = ("r-xp", "r--p")
 _MAPPING: Final = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) (\S{4}) \S+ \S+ [1-9]\d*\s+/")
 
 
@@ -50,13 +51,14 @@ def bound_heap() -> None:
         mallopt(_M_ARENA_MAX, _ARENAS)
 
 
-def code_mappings(smaps: str) -> list[tuple[int, int]]:
-    """(address, length) of the mapped files' code in the text of /proc/PID/smaps: executable, private, and never written to."""
+def program_mappings(smaps: str) -> list[tuple[int, int]]:
+    """(address, length) of the mapped files' code and constants in the text of /proc/PID/smaps: private, not writable, and
+    never written to (what a linker has filled in is read-only too, and would be lost)."""
     found = []
     mapping: re.Match[str] | None = None
     for line in smaps.splitlines():
         if line.startswith("Anonymous:"):
-            if mapping is not None and mapping[3] == "r-xp" and line.split()[1] == "0":
+            if mapping is not None and mapping[3] in _PROGRAM and line.split()[1] == "0":
                 start, end = int(mapping[1], 16), int(mapping[2], 16)
                 found.append((start, end - start))
         elif "-" in line.partition(" ")[0]:
@@ -78,7 +80,7 @@ def release() -> None:
     trim = getattr(library, "malloc_trim", None)
     if trim is not None:
         trim(ctypes.c_size_t(0))
-    for start, length in code_mappings(Path("/proc/self/smaps").read_text()):
+    for start, length in program_mappings(Path("/proc/self/smaps").read_text()):
         library.madvise(ctypes.c_void_p(start), ctypes.c_size_t(length), _MADV_DONTNEED)
 
 

@@ -1,97 +1,111 @@
 """The network of one node: addresses and routes, the runtime's configuration, the service proxy, DNS.
 
-Enters: Settings, the node's name and address, Verbs.
+Enters: Settings, the node's addresses as they change, Verbs.
 Leaves: a node whose pods reach each other, Services and names, until cancelled; rules and addresses stay behind then,
 because containers go on when edgekube does not.
 Holds: nothing is configured before the API has given this node its pod CIDR.
-Next: network.proxy, network.dns.server, network.addresses, network.cni.
+Next: daemon.host_network, daemon.peer_routes, network.proxy, daemon.node_dns.
 """
 
 from __future__ import annotations
 
 import logging
-from pathlib import Path
-from typing import Final
+from collections.abc import Sequence
+from functools import partial
 
+import orjson
 import trio
 
-from edgekube import limits
-from edgekube.api.kinds import ENDPOINTSLICE, NAMESPACE, NODE, POD, SERVICE
-from edgekube.api.verbs import DELETED, ListOptions, Verbs
-from edgekube.network import addresses, cni
-from edgekube.network.dns.forwarder import Forwarder, Resolvers
-from edgekube.network.dns.server import Resolver, serve
+from edgekube.api.kinds import ENDPOINTSLICE, NAMESPACE, NODE, POD, SERVICE, SERVICECIDR
+from edgekube.api.pod_ranges import ranges_of_node
+from edgekube.api.verbs import ListOptions, Verbs
+from edgekube.containerd.protocol import Runtime
+from edgekube.daemon.host_network import HostNetwork
+from edgekube.daemon.lan_announcing import LanAnnouncing
+from edgekube.daemon.node_dns import run_node_dns
+from edgekube.daemon.peer_routes import NodeRoutes
+from edgekube.daemon.pod_ranges import end_strangers
 from edgekube.network.dns.zone import Zone
+from edgekube.network.node_addresses import NodeAddresses
 from edgekube.network.proxy import ServiceProxy
+from edgekube.network.ranges import ranges_of
+from edgekube.reconcile.follow import follow
+from edgekube.reconcile.one_object import OneObject
 from edgekube.reconcile.table import ViewChange
 from edgekube.reconcile.view import ClusterView
 from edgekube.settings import Settings
 
 log = logging.getLogger("edgekube.network")
 
-_RESOLV_CONF: Final = Path("/etc/resolv.conf")
-_SYSTEMD_RESOLVED: Final = Path("/run/systemd/resolve/resolv.conf")
-
 
 async def run_pod_network(
-    settings: Settings, verbs: Verbs, node_ip: str, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    settings: Settings,
+    verbs: Verbs,
+    runtime: Runtime,
+    node: NodeAddresses,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Started once pods can be given addresses, Services work and names resolve."""
-    pod_cidr = await wait_for_pod_cidr(verbs, settings.node_name)
-    await trio.to_thread.run_sync(_configure_host, settings, node_ip, pod_cidr)
+    pod_cidrs = await wait_for_pod_cidrs(verbs, settings.node_name)
+    host = HostNetwork(settings, node, pod_cidrs)
+    former = await trio.to_thread.run_sync(host.give_up_former_ranges)
+    await trio.to_thread.run_sync(host.prepare)
 
     view = ClusterView(verbs)
     view.want(SERVICE)
     view.want(ENDPOINTSLICE)
     view.want(NAMESPACE)
+    view.want(SERVICECIDR)
     view.want(POD, ListOptions(field_selector=f"spec.nodeName={settings.node_name}"))
-    zone = Zone(view, settings.cluster_domain, [settings.cluster_cidr, settings.service_cidr])
+    view.want(NODE, ListOptions(field_selector=f"metadata.name={settings.node_name}"))
+    networks = (*settings.cluster_networks, *settings.service_networks)
+    zone = Zone(view, settings.cluster_domain, [str(network) for network in networks])
     proxy = ServiceProxy(
         view,
         node_name=settings.node_name,
-        pod_cidr=pod_cidr,
-        cluster_cidr=settings.cluster_cidr,
-        service_cidr=settings.service_cidr,
+        ranges=ranges_of(pod_cidrs, settings.cluster_cidr, settings.service_cidr),
     )
     _connect(view, zone, proxy)
+    routes = NodeRoutes(view, settings, pod_cidrs, node)
+    announcing = LanAnnouncing(view, verbs, settings.node_name)
     async with trio.open_nursery() as nursery:
+        nursery.start_soon(host.run)
         await nursery.start(view.run)
+        await nursery.start(routes.run)
         if "proxy" not in settings.disable:
             await nursery.start(proxy.run)
+            await trio.to_thread.run_sync(host.remember_half_closed)
+            nursery.start_soon(announcing.run)
         if "dns" not in settings.disable:
-            await nursery.start(keep_dns, _resolver(settings, zone), settings.cluster_dns)
-        # Last, because the runtime takes pods as soon as it sees this file.
-        text = cni.conflist(
-            pod_cidr=pod_cidr, mtu=addresses.interface_mtu(node_ip), leases_dir=settings.data_dir / "cni" / "addresses"
-        )
-        cni.write(settings.cni_conf_dir, text)
-        log.info("pod network ready pod_cidr=%s node_ip=%s", pod_cidr, node_ip)
+            await nursery.start(run_node_dns, verbs, zone, _dns_addresses(settings, pod_cidrs))
+        # Last, because the runtime takes pods then.
+        await trio.to_thread.run_sync(host.write_cni)
+        if former:
+            await end_strangers(runtime, pod_cidrs)
+        log.info("pod network ready pod_cidrs=%s node_ips=%s", ",".join(pod_cidrs), ",".join(node.current))
         task_status.started()
 
 
-async def wait_for_pod_cidr(verbs: Verbs, node_name: str) -> str:
-    """spec.podCIDR of the node, as soon as the controller has given it one."""
-    name_only = f"metadata.name={node_name}"
-    while True:
-        listed = await verbs.list(NODE, "", ListOptions(field_selector=name_only))
-        for node in listed.objects():
-            if found := (node.get("spec") or {}).get("podCIDR"):
-                return str(found)
-        async with verbs.watch(NODE, "", ListOptions(field_selector=name_only, revision=listed.revision)) as events:
-            async for event in events:
-                found = (event.object().get("spec") or {}).get("podCIDR")
-                if found and event.type != DELETED:
-                    return str(found)
+async def wait_for_pod_cidrs(verbs: Verbs, node_name: str) -> tuple[str, ...]:
+    """spec.podCIDRs of the node, as soon as the controller has given it some, and the API can be asked."""
+    given = trio.Event()
+    node = OneObject(lambda: given.set(), first=True)
+    async with trio.open_nursery() as nursery:
+        selection = ListOptions(field_selector=f"metadata.name={node_name}")
+        nursery.start_soon(partial(follow, verbs, NODE, node, selection))
+        while True:
+            await given.wait()
+            if found := ranges_of_node(orjson.loads(node.raw) if node.raw is not None else {}):
+                nursery.cancel_scope.cancel()
+                return found
+            given = trio.Event()
+    raise AssertionError("a follower returned")
 
 
-def _configure_host(settings: Settings, node_ip: str, pod_cidr: str) -> None:
-    refused = addresses.write_sysctls()
-    if refused:
-        log.warning("the kernel refused settings, pods may not reach each other: %s", ", ".join(refused))
-    commands = addresses.host_commands(
-        node_ip=node_ip, pod_cidr=pod_cidr, service_cidr=settings.service_cidr, cluster_dns=settings.cluster_dns
-    )
-    addresses.batch(commands)
+def _dns_addresses(settings: Settings, pod_cidrs: Sequence[str]) -> tuple[str, ...]:
+    """A node from before the cluster's second stack has no IPv6 address to answer on."""
+    return settings.cluster_dns_addresses[: len(pod_cidrs)]
 
 
 def _connect(view: ClusterView, zone: Zone, proxy: ServiceProxy) -> None:
@@ -111,42 +125,15 @@ def _connect(view: ClusterView, zone: Zone, proxy: ServiceProxy) -> None:
     def namespace(change: ViewChange) -> None:
         zone.generation += 1
 
+    def node(change: ViewChange) -> None:
+        proxy.touch_node(change.new)
+
+    def ranges(change: ViewChange) -> None:
+        proxy.touch_ranges()
+
     view.subscribe(SERVICE, service)
     view.subscribe(ENDPOINTSLICE, piece)
     view.subscribe(POD, pod)
     view.subscribe(NAMESPACE, namespace)
-
-
-async def keep_dns(
-    resolver: Resolver, address: str, port: int = 53, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-) -> None:
-    """The node's resolver for as long as the network runs; when another program holds the port, it is tried again.
-
-    Started once it answers, or it is known that it cannot now: pods that need no names shall run all the same.
-    """
-    told = False
-    while True:
-        try:
-            async with trio.open_nursery() as nursery:
-                await nursery.start(serve, resolver, address, port)
-                if not told:
-                    told = True
-                    task_status.started()
-        except* OSError as group:
-            reason = group.exceptions[0]
-            log.error(
-                "cluster DNS cannot answer on %s:%d, trying again in %d s: %s (a DNS server that listens on all addresses "
-                "must be bound to its own; ss -lntup shows it)",
-                address, port, limits.DNS_RETRY_SECONDS, reason,
-            )  # fmt: skip
-        if not told:
-            told = True
-            task_status.started()
-        await trio.sleep(limits.DNS_RETRY_SECONDS)
-
-
-def _resolver(settings: Settings, zone: Zone) -> Resolver:
-    # systemd-resolved's stub would be asked through itself; its own list of servers is beside it.
-    path = _SYSTEMD_RESOLVED if _SYSTEMD_RESOLVED.exists() else _RESOLV_CONF
-    resolvers = Resolvers(path, avoid=(settings.cluster_dns,))
-    return Resolver(zone, Forwarder(resolvers.addresses))
+    view.subscribe(NODE, node)
+    view.subscribe(SERVICECIDR, ranges)

@@ -1,31 +1,42 @@
-"""Forget tracked UDP flows to targets that are gone: UDP has no connection that would fail by itself.
+"""Which tracked UDP flows are leftovers: UDP has no connection that would fail by itself when its target goes.
 
-Enters: (service address or "" for node ports, port, target).
-Leaves: conntrack deletions. Next: network.proxy.
+Enters: lines of ``conntrack -L``; the doors at which UDP comes in, each with the targets that may answer it.
+Leaves: conntrack's commands that delete the others: one for all flows that share door and target, because each command makes the
+kernel tell its whole list, and there may be thousands of flows.
+Holds: pure. A flow that was let through untranslated before its Service had endpoints is a leftover too.
+Next: network.kernel.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable
-
-import trio
+import re
+from collections.abc import Iterable, Mapping
 
 from edgekube.network.endpoints import Target
+from edgekube.network.service_rules import Door
 
-log = logging.getLogger("edgekube.network")
-
-
-def deletion(address: str, port: int, target: Target) -> list[str]:
-    """The conntrack command line that deletes the flows of one target. Exit 1 only says that there were none."""
-    command = ["conntrack", "-D", "-f", "ipv4", "-p", "udp", "--orig-port-dst", str(port), "--reply-src", target.address]
-    if address:
-        command += ["--orig-dst", address]
-    return command
+_PAIR = re.compile(r"(src|dst|sport|dport)=(\S+)")
 
 
-async def forget(flows: Iterable[tuple[str, int, Target]]) -> None:
-    for address, port, target in sorted(flows):
-        done = await trio.run_process(deletion(address, port, target), check=False, capture_stdout=True, capture_stderr=True)
-        if done.returncode not in (0, 1):
-            log.warning("conntrack failed target=%s:%d: %s", *target, done.stderr.decode(errors="replace").strip())
+def changed_doors(old: Mapping[Door, frozenset[Target]], new: Mapping[Door, frozenset[Target]]) -> dict[Door, frozenset[Target]]:
+    """Doors that lost a target, or opened: only there can flows be left over. What they lead to now."""
+    found = {door: new.get(door, frozenset()) for door, targets in old.items() if not targets <= new.get(door, frozenset())}
+    return found | {door: targets for door, targets in new.items() if targets and not old.get(door)}
+
+
+def deletions(lines: Iterable[str], doors: Mapping[Door, frozenset[Target]], family: str) -> list[str]:
+    found: dict[str, None] = {}
+    for line in lines:
+        pairs = _PAIR.findall(line)
+        if len(pairs) != 8:
+            continue
+        address, port = pairs[1][1], pairs[3][1]
+        answers, answers_from = pairs[4][1], pairs[6][1]
+        targets = doors.get((address, int(port)))
+        if targets is None:
+            targets = doors.get(("", int(port)))
+        if targets is None or Target(answers, int(answers_from)) in targets:
+            continue
+        where, whom = f"-d {address} --orig-port-dst {port}", f"-r {answers} --reply-port-src {answers_from}"
+        found[f"-D -f {family.lower()} -p udp {where} {whom}"] = None
+    return list(found)

@@ -19,7 +19,8 @@ PUBLIC: Final = 0o644
 def write_durably(path: Path, data: bytes, mode: int) -> None:
     """Replace ``path`` by ``data``: temporary file beside it, fsync, rename, fsync of the directory. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Two threads may replace the same file: each by one of its own, and the last one stays.
+    temporary = path.with_name(f".{path.name}.{os.urandom(6).hex()}.tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -31,7 +32,12 @@ def write_durably(path: Path, data: bytes, mode: int) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """What was renamed in it is on disk when this returns."""
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(directory)
     finally:

@@ -14,16 +14,17 @@ import hashlib
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from msgspec import Struct
 
 from edgekube import limits
 from edgekube.api.objects import Object, name_of, uid_of
 from edgekube.pki.files import PRIVATE, PUBLIC, write_durably
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
 
 ALGORITHM: Final = "ES256"
 #: Kubernetes' bounds of TokenRequest.spec.expirationSeconds.
@@ -39,8 +40,7 @@ class TokenRejected(Exception):
     """Not a token of this cluster, or not for this audience, or out of date."""
 
 
-@dataclass(frozen=True, slots=True)
-class BoundAccount:
+class BoundAccount(Struct, frozen=True):
     """What a genuine token says."""
 
     namespace: str
@@ -71,24 +71,46 @@ class TokenKey:
         from cryptography.hazmat.primitives.asymmetric import ec
 
         path = directory / "sa.key"
-        if path.exists():
-            key = serialization.load_pem_private_key(path.read_bytes(), password=None)
-            if not isinstance(key, ec.EllipticCurvePrivateKey):
-                raise ValueError(f"{path} is not an ECDSA key")
-            return cls(key)
-        key = ec.generate_private_key(ec.SECP256R1())
-        encoding, private = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
-        write_durably(path, key.private_bytes(encoding, private, serialization.NoEncryption()), PRIVATE)
-        public = key.public_key().public_bytes(encoding, serialization.PublicFormat.SubjectPublicKeyInfo)
-        write_durably(directory / "sa.pub", public, PUBLIC)
+        if not path.exists():
+            return new_key(directory)
+        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+        if not isinstance(key, ec.EllipticCurvePrivateKey):
+            raise ValueError(f"{path} is not an ECDSA key")
         return cls(key)
+
+
+def new_key(directory: Path) -> TokenKey:
+    """A key in the place of the one that is there."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = TokenKey(ec.generate_private_key(ec.SECP256R1()))
+    encoding, private = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    write_durably(directory / "sa.key", key.private.private_bytes(encoding, private, serialization.NoEncryption()), PRIVATE)
+    write_durably(directory / "sa.pub", public_pem(key.public), PUBLIC)
+    return key
+
+
+def public_pem(key: EllipticCurvePublicKey) -> bytes:
+    from cryptography.hazmat.primitives import serialization
+
+    return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+class KeyRing(Protocol):
+    """The key that signs and those that are believed (pki.token_keys). Asked each time: keys are replaced while we run."""
+
+    @property
+    def signing(self) -> TokenKey: ...
+
+    def public(self, key_id: str) -> EllipticCurvePublicKey | None: ...
 
 
 class TokenIssuer:
     """Signs tokens (TokenRequest, and the agent's projected volumes)."""
 
-    def __init__(self, key: TokenKey, issuer: str, clock: Callable[[], float]) -> None:
-        self._key = key
+    def __init__(self, keys: KeyRing, issuer: str, clock: Callable[[], float]) -> None:
+        self._keys = keys
         self.issuer = issuer
         self._clock = clock
 
@@ -115,7 +137,7 @@ class TokenIssuer:
                 lifetime = EXTENDED_SECONDS
                 private["warnafter"] = now + expiration_seconds
         if node is not None:
-            private["node"] = {"name": name_of(node), "uid": uid_of(node)}
+            private["node"] = {"name": name_of(node), **({"uid": uid_of(node)} if uid_of(node) else {})}
         claims = {
             "iss": self.issuer,
             "sub": f"system:serviceaccount:{namespace}:{name}",
@@ -126,7 +148,8 @@ class TokenIssuer:
             "jti": _uuid(),
             "kubernetes.io": private,
         }
-        token = jwt.encode(claims, self._key.private, algorithm=ALGORITHM, headers={"kid": self._key.key_id})
+        key = self._keys.signing
+        token = jwt.encode(claims, key.private, algorithm=ALGORITHM, headers={"kid": key.key_id})
         # The status of a TokenRequest tells the asked-for time, so that the agent rotates by it.
         return token, float(now + expiration_seconds)
 
@@ -134,11 +157,11 @@ class TokenIssuer:
 class TokenVerifier:
     """Checks signature, issuer, time and audience."""
 
-    def __init__(self, key: TokenKey, issuer: str, clock: Callable[[], float]) -> None:
-        self._key = key
+    def __init__(self, keys: KeyRing, issuer: str, clock: Callable[[], float]) -> None:
+        self._keys = keys
         self._issuer = issuer
         self._clock = clock
-        self._verified: OrderedDict[bytes, tuple[float, BoundAccount]] = OrderedDict()
+        self._verified: OrderedDict[bytes, tuple[float, str, BoundAccount]] = OrderedDict()
 
     def verify(self, token: str, audiences: Sequence[str] = ()) -> BoundAccount:
         """The account of a genuine token for any of the audiences (default: this API server). Raises TokenRejected."""
@@ -146,26 +169,34 @@ class TokenVerifier:
             raise TokenRejected("the token is too large")
         digest = hashlib.sha256(token.encode("utf-8", "replace")).digest()
         cached = self._verified.get(digest)
-        if cached is not None and self._clock() < cached[0]:
+        if cached is not None and self._clock() < cached[0] and self._keys.public(cached[1]) is not None:
             self._verified.move_to_end(digest)
-            account = cached[1]
+            account = cached[2]
         else:
-            expiry, account = self._decode(token)
-            self._verified[digest] = (expiry, account)
+            expiry, key_id, account = self._decode(token)
+            self._verified[digest] = (expiry, key_id, account)
             while len(self._verified) > limits.TOKEN_CACHE_ENTRIES_MAX:
                 self._verified.popitem(last=False)
-        if not set(audiences or (self._issuer,)) & set(account.audiences):
+        if not self.meant(account, audiences):
             raise TokenRejected("the token is not meant for this audience")
         return account
 
-    def _decode(self, token: str) -> tuple[float, BoundAccount]:
+    def meant(self, account: BoundAccount, audiences: Sequence[str] = ()) -> tuple[str, ...]:
+        """Those of the audiences (default: this API server) that the account's token is for."""
+        return tuple(audience for audience in audiences or (self._issuer,) if audience in account.audiences)
+
+    def _decode(self, token: str) -> tuple[float, str, BoundAccount]:
         import jwt
 
         now = self._clock()
         try:
+            key_id = str(jwt.get_unverified_header(token).get("kid", ""))
+            key = self._keys.public(key_id)
+            if key is None:
+                raise TokenRejected("the token was signed by a key that is not ours, or no longer")
             claims = jwt.decode(
                 token,
-                self._key.public,
+                key,
                 algorithms=[ALGORITHM],
                 issuer=self._issuer,
                 options={
@@ -194,11 +225,11 @@ class TokenVerifier:
             raise TokenRejected("the token has expired")
         if now + limits.TOKEN_CLOCK_LEEWAY_SECONDS < float(claims.get("nbf", 0)):
             raise TokenRejected("the token is not valid yet")
-        return expiry, account
+        return expiry, key_id, account
 
 
 def _reference(value: Any) -> tuple[str, str] | None:
-    return (str(value["name"]), str(value["uid"])) if value else None
+    return (str(value["name"]), str(value.get("uid", ""))) if value else None
 
 
 def _base64url(data: bytes) -> str:

@@ -11,14 +11,14 @@ Next: api.verbs.Verbs; reconcile.engine plans again.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TypeAlias, TypeVar
 
 import trio
+from msgspec import Struct, field
 
 from edgekube import limits
-from edgekube.api.calls import Call, Create, Delete, Later, Patch, Record, Report, Require, Update
+from edgekube.api.calls import Call, Create, Delete, Later, Patch, Record, Report, Require, RequireGone, RequireNone, Update
 from edgekube.api.errors import StatusError, conflict
 from edgekube.api.kinds import Kind
 from edgekube.api.objects import Object, is_deleting, name_of, uid_of
@@ -28,8 +28,7 @@ from edgekube.api.verbs import Verbs
 RecordEvent: TypeAlias = Callable[[Record], None]
 
 
-@dataclass(slots=True)
-class Outcome:
+class Outcome(Struct):
     later_seconds: float | None = None
     failure: StatusError | None = None
     #: Per kind the highest revision written.
@@ -57,7 +56,9 @@ async def execute(verbs: Verbs, calls: Sequence[Call], record: RecordEvent) -> O
     return outcome
 
 
-async def _after_failure(verbs: Verbs, call: Create | Delete, error: StatusError, record: RecordEvent, outcome: Outcome) -> None:
+async def _after_failure(
+    verbs: Verbs, call: Create | Delete | Patch, error: StatusError, record: RecordEvent, outcome: Outcome
+) -> None:
     """The first failure decides what is done instead of the rest; a failure of that adds nothing."""
     if outcome.failure is not None:
         return
@@ -95,10 +96,37 @@ async def _one(verbs: Verbs, call: Call, record: RecordEvent, outcome: Outcome) 
             found = await verbs.get(call.kind, call.namespace, call.name)
             if uid_of(found) != call.uid or is_deleting(found):
                 raise conflict(call.kind.group, call.kind.plural, call.name, "the object is gone, or on its way out")
+        elif isinstance(call, RequireGone):
+            await _require_gone(verbs, call)
+        elif isinstance(call, RequireNone):
+            await _require_none(verbs, call)
         else:
             raise TypeError(f"{type(call).__name__} belongs to a run")
     except StatusError as error:
-        outcome.failure = error
+        if isinstance(call, Patch):
+            _report_failure(call.report, call.name, error, record)
+            await _after_failure(verbs, call, error, record, outcome)
+        outcome.failure = outcome.failure or error
+        return
+    if isinstance(call, Patch):
+        _report_success(call.report, call.name, record)
+
+
+async def _require_gone(verbs: Verbs, call: RequireGone) -> None:
+    try:
+        found = await verbs.get(call.kind, call.namespace, call.name)
+    except StatusError as error:
+        if error.reason != "NotFound":
+            raise
+        return
+    if not call.uid or uid_of(found) == call.uid:
+        raise conflict(call.kind.group, call.kind.plural, call.name, "the object is there")
+
+
+async def _require_none(verbs: Verbs, call: RequireNone) -> None:
+    for found in (await verbs.list(call.kind, call.namespace)).objects():
+        if call.holds(found):
+            raise conflict(call.kind.group, call.kind.plural, name_of(found), "the object is there")
 
 
 async def _create_all(verbs: Verbs, creations: list[Create], record: RecordEvent, outcome: Outcome) -> None:

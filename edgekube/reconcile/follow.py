@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Protocol
 
 import msgspec
 import trio
+from msgspec.structs import replace
 
 from edgekube import limits
 from edgekube.api.errors import StatusError
@@ -81,7 +81,9 @@ async def follow(verbs: Verbs, kind: Kind, sink: Sink, selection: ListOptions = 
                 paged, listed = listed, False
                 log.info("kind=%s relisting: %s", kind.group_resource, error.message)
             else:
-                log.warning("kind=%s watch failed, trying again in %.1f s: %s", kind.group_resource, pause, error.message)
+                # A server that is away is told of once, by whoever asks it (client.outage).
+                level = logging.DEBUG if error.reason == "ServiceUnavailable" else logging.WARNING
+                log.log(level, "kind=%s watch failed, trying again in %.1f s: %s", kind.group_resource, pause, error.message)
         await trio.sleep(pause)
         pause = min(pause * 2, limits.WATCH_RETRY_LAST_SECONDS)
 

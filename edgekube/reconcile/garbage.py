@@ -1,7 +1,7 @@
 """The garbage collector at work: look up owners, delete what lost them, let go what should be orphaned.
 
 Enters: the owner graph's hints.
-Leaves: deletions and patches, as controllers.garbagecollector plans them.
+Leaves: deletions and patches, as controllers.garbagecollector plans them; an event when a reference leads to another namespace.
 Holds: the graph only says where to look; every decision is made on the object and the owners as the API has them at that moment.
 Bound: GARBAGE_WORKERS at once; limits.ABSENT_OWNERS_MAX remembered absences.
 Next: registry.
@@ -17,12 +17,12 @@ from typing import Final
 import trio
 
 from edgekube import limits
-from edgekube.api.calls import Call
+from edgekube.api.calls import Call, Record
 from edgekube.api.controller import Key
 from edgekube.api.errors import StatusError
 from edgekube.api.kinds import EVENT, Kind
 from edgekube.api.objects import Object, is_deleting, owners_of, uid_of
-from edgekube.api.verbs import Verbs
+from edgekube.api.verbs import ListOptions, Verbs
 from edgekube.controllers.garbagecollector import (
     FOREGROUND,
     ORPHAN,
@@ -35,8 +35,10 @@ from edgekube.controllers.garbagecollector import (
 )
 from edgekube.reconcile.execute import execute
 from edgekube.reconcile.follow import follow
-from edgekube.reconcile.ownergraph import GraphNode, KindFeed, OwnerGraph, OwnerReference
+from edgekube.reconcile.ownergraph import GraphNode, KindFeed, OwnerGraph, OwnerReference, Standing
 from edgekube.reconcile.queue import Item, WorkQueue
+from edgekube.reconcile.queue_figures import QueueFigures
+from edgekube.reconcile.recorder import Recorder
 
 log = logging.getLogger("edgekube.reconcile.garbage")
 
@@ -61,13 +63,20 @@ def collectable(kinds: Iterable[Kind]) -> list[Kind]:
 class GarbageCollector:
     """``kinds`` is asked when an owner is looked up; add_kind() and remove_kind() follow custom resources."""
 
-    def __init__(self, verbs: Verbs, kinds: Callable[[], Iterable[Kind]]) -> None:
+    def __init__(
+        self,
+        verbs: Verbs,
+        kinds: Callable[[], Iterable[Kind]],
+        recorder: Recorder,
+        figures: QueueFigures | None = None,
+    ) -> None:
         self._verbs = verbs
         self._kinds = kinds
-        self._queue = WorkQueue()
+        self._recorder = recorder
+        self._queue = WorkQueue(figures)
         self._graph = OwnerGraph(self._look)
         self._feeds: dict[str, tuple[KindFeed, trio.CancelScope]] = {}
-        self._absent: OrderedDict[tuple[str, str, str], None] = OrderedDict()  # uid, dependent's namespace, name
+        self._absent: OrderedDict[tuple[OwnerReference, str], None] = OrderedDict()  # and the dependent's namespace
         self._nursery: trio.Nursery | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -77,10 +86,18 @@ class GarbageCollector:
                 self.add_kind(kind)
             for feed, _ in list(self._feeds.values()):
                 await feed.synced.wait()
+            self._nursery.start_soon(self._until_ended)
             self._nursery.start_soon(self._queue.run_deadlines)
             for _ in range(GARBAGE_WORKERS):
                 self._nursery.start_soon(self._work)
             task_status.started()
+
+    async def _until_ended(self) -> None:
+        """A definition may come or go while the server stops: nobody is followed any more by then."""
+        try:
+            await trio.sleep_forever()
+        finally:
+            self._nursery = None
 
     def add_kind(self, kind: Kind) -> None:
         assert self._nursery is not None, "run() comes first"
@@ -103,9 +120,11 @@ class GarbageCollector:
 
     def refresh(self) -> None:
         """Follow what ``kinds`` has now, and nothing else: call it when a CustomResourceDefinition came or went."""
+        if self._nursery is None:
+            return
         wanted = {kind.resource: kind for kind in collectable(self._kinds())}
         for resource, (feed, _) in list(self._feeds.items()):
-            if resource not in wanted:
+            if wanted.get(resource) != feed.kind:
                 self.remove_kind(feed.kind)
         for kind in wanted.values():
             self.add_kind(kind)
@@ -130,8 +149,7 @@ class GarbageCollector:
         node = self._graph.nodes.get(uid)
         if node is None:
             return
-        settled = not node.waits and not node.orphans
-        if settled and all(owner.uid in self._graph.solid for owner in node.owners):
+        if self._graph.is_settled(node):
             return
         obj = await self._live(node.kind, node.namespace, node.name, uid)
         if obj is None:
@@ -140,7 +158,7 @@ class GarbageCollector:
         if is_deleting(obj):
             await self._going(node, obj)
             return
-        owners = {reference["uid"]: await self._owner(node, reference) for reference in owners_of(obj)}
+        owners = [await self._owner(node, reference) for reference in owners_of(obj)]
         dependents = list(self._graph.dependents(uid))
         waits = any(each.waits for each in dependents)
         await self._do(plan_dependent(node.kind, obj, owners, has_dependents=bool(dependents), dependent_waits=waits))
@@ -176,29 +194,52 @@ class GarbageCollector:
 
     async def _owner(self, node: GraphNode, reference: Object) -> Owner:
         """How the owner stands. A namespaced owner is looked for in the dependent's own namespace only."""
-        uid = str(reference["uid"])
-        if uid in self._graph.solid:
+        owner = OwnerReference(
+            str(reference.get("apiVersion")), str(reference.get("kind")), str(reference["name"]), str(reference["uid"])
+        )
+        if self._graph.is_solid(owner, node.namespace):
             return Owner.SOLID
-        name = str(reference["name"])
-        if (uid, node.namespace, name) in self._absent:
+        if (owner, node.namespace) in self._absent:
             return Owner.ABSENT
-        kind = self._kind_of(str(reference.get("apiVersion")), str(reference.get("kind")))
+        kind = self._kind_of(owner.apiVersion, owner.kind)
         if kind.namespaced and not node.kind.namespaced:
             log.warning("kind=%s name=%s owner of kind %s needs a namespace", node.kind.kind, node.name, kind.kind)
             return Owner.UNKNOWN
         namespace = node.namespace if kind.namespaced else ""
         losses = self._graph.losses
-        obj = await self._live(kind, namespace, name, uid)
+        obj = await self._live(kind, namespace, owner.name, owner.uid)
         if obj is None:
-            self._absent[uid, node.namespace, name] = None
+            self._absent[owner, node.namespace] = None
             if len(self._absent) > limits.ABSENT_OWNERS_MAX:
                 self._absent.popitem(last=False)
+            if kind.namespaced:
+                await self._tell_of_invalid_namespace(node, owner, kind)
             return Owner.ABSENT
         if waits_for_dependents(obj):
             return Owner.WAITING
         if losses == self._graph.losses:
-            self._graph.solid.add(uid)
+            place = namespace if kind.namespaced else None
+            self._graph.solid[owner.uid] = Standing(owner.apiVersion, owner.kind, owner.name, place)
         return Owner.SOLID
+
+    async def _tell_of_invalid_namespace(self, node: GraphNode, owner: OwnerReference, kind: Kind) -> None:
+        """People take the dependent's end for a fault of ours, unless they hear that its owner is in another namespace."""
+        if owner.uid in self._graph.ended:
+            return
+        if not self._graph.elsewhere(owner.uid, node.namespace):
+            named = ListOptions(field_selector=f"metadata.name={owner.name}")
+            if all(uid_of(each) != owner.uid for each in (await self._verbs.list(kind, "", named)).objects()):
+                return
+        about: Object = {
+            "apiVersion": node.kind.api_version,
+            "kind": node.kind.kind,
+            "metadata": {"namespace": node.namespace, "name": node.name, "uid": node.uid},
+        }
+        message = (
+            f"ownerRef [{owner.apiVersion}/{owner.kind}, namespace: {node.namespace}, name: {owner.name}, uid: {owner.uid}] "
+            f'does not exist in namespace "{node.namespace}"'
+        )
+        self._recorder.record(NAME, Record(about, "Warning", "OwnerRefInvalidNamespace", message))
 
     def _kind_of(self, api_version: str, kind_name: str) -> Kind:
         """By group and kind: any version will do."""

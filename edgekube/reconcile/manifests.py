@@ -11,26 +11,29 @@ Next: api.three_way computes the change; api.verbs carries it out.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import orjson
 import trio
 
 from edgekube import limits
 from edgekube.api.errors import StatusError
-from edgekube.api.kinds import KINDS, Kind
+from edgekube.api.kinds import CUSTOMRESOURCEDEFINITION, KINDS, Kind
 from edgekube.api.objects import Object, annotations_of, metadata_of, name_of, namespace_of
-from edgekube.api.schemas import definition_of
+from edgekube.api.schemas import Node, definition_of
 from edgekube.api.three_way import changes
-from edgekube.api.verbs import STRATEGIC_MERGE_PATCH, DeleteOptions, Verbs
+from edgekube.api.verbs import MERGE_PATCH, STRATEGIC_MERGE_PATCH, DeleteOptions, Verbs
 from edgekube.pki.files import PRIVATE, write_durably
 
 log = logging.getLogger("edgekube.manifests")
 
 LAST_APPLIED = "edgekube.io/last-applied"
 _SUFFIXES = (".yaml", ".yml", ".json")
+
+
+FindKind: TypeAlias = Callable[[str, str], Kind | None]
 
 
 class Reference(NamedTuple):
@@ -47,8 +50,10 @@ class BadManifest(Exception):
 
 
 class Manifests:
-    def __init__(self, directory: Path, verbs: Verbs) -> None:
+    def __init__(self, directory: Path, verbs: Verbs, find: FindKind = KINDS.by_kind) -> None:
+        """``find``: the kind of an apiVersion and a kind, custom ones included."""
         self._directory = directory
+        self._find = find
         self._record_path = directory.with_name("manifests.json")
         self._verbs = verbs
         self._brought: dict[str, list[Reference]] = self._read_record()
@@ -89,11 +94,15 @@ class Manifests:
     async def _take(self, name: str, stamp: tuple[int, int]) -> None:
         try:
             objects = await trio.to_thread.run_sync(read_manifest, self._directory / name)
-            references = [reference_of(obj) for obj in objects]
-            # Remembered before the first is made: what a power cut leaves half applied is still known to be this file's.
-            known = self._brought.get(name, [])
-            self._remember(name, [*known, *(ref for ref in references if ref not in known)])
+            if not any(_is_definition(obj) for obj in objects):
+                for obj in objects:
+                    self._placed(obj)  # nothing of a file with a mistake is applied
+            references: list[Reference] = []
             for obj in objects:
+                references.append(reference_of(self._placed(obj)))
+                # Remembered before it is made: what a power cut leaves half applied is still known to be this file's.
+                known = self._brought.get(name, [])
+                self._remember(name, [*known, *(ref for ref in references if ref not in known)])
                 await self._apply(obj)
         except (BadManifest, StatusError, OSError) as error:
             log.error("file=%s not applied, trying again in %d s: %s", name, limits.MANIFEST_RETRY_SECONDS, error)
@@ -105,7 +114,7 @@ class Manifests:
         log.info("file=%s objects=%d applied", name, len(objects))
 
     async def _apply(self, obj: Object) -> None:
-        kind, namespace = _kind_of(obj), namespace_of(obj)
+        kind, namespace = self._kind_of(obj), namespace_of(obj)
         applied = orjson.dumps(obj, option=orjson.OPT_SORT_KEYS).decode()
         metadata = metadata_of(obj)
         metadata["annotations"] = {**(metadata.get("annotations") or {}), LAST_APPLIED: applied}
@@ -121,10 +130,11 @@ class Manifests:
             # Somebody may have changed the object since: the manifest's own fields are put back all the same.
             before = None
         last: Object = orjson.loads(before) if before else {}
-        patch = changes(last, obj, definition_of(kind))
+        patch = changes(last, obj, Node() if kind.custom else definition_of(kind))
+        patch_type = MERGE_PATCH if kind.custom else STRATEGIC_MERGE_PATCH
         for fixed in ("apiVersion", "kind", "status"):
             patch.pop(fixed, None)
-        await self._verbs.patch(kind, namespace, name_of(obj), patch, patch_type=STRATEGIC_MERGE_PATCH)
+        await self._verbs.patch(kind, namespace, name_of(obj), patch, patch_type=patch_type)
 
     async def _prune(self, name: str, keep: list[Reference]) -> None:
         remaining = list(keep)
@@ -132,7 +142,7 @@ class Manifests:
             elsewhere = any(reference in others for file, others in self._brought.items() if file != name)
             if reference in keep or elsewhere:
                 continue
-            kind = KINDS.by_kind(reference.api_version, reference.kind)
+            kind = self._find(reference.api_version, reference.kind)
             if kind is None:
                 continue
             try:
@@ -144,6 +154,23 @@ class Manifests:
                     log.error("file=%s cannot prune %s %s: %s", name, reference.kind, reference.name, error)
                     remaining.append(reference)
         self._remember(name, remaining)
+
+    def _placed(self, obj: Object) -> Object:
+        kind = self._kind_of(obj)
+        metadata = obj.get("metadata")
+        if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
+            raise BadManifest(f"a {kind.kind} has no metadata.name")
+        if kind.namespaced:
+            metadata.setdefault("namespace", "default")
+        else:
+            metadata.pop("namespace", None)
+        return obj
+
+    def _kind_of(self, obj: Object) -> Kind:
+        kind = self._find(str(obj.get("apiVersion")), str(obj.get("kind")))
+        if kind is None or not kind.stored:
+            raise BadManifest(f"{obj.get('apiVersion')} {obj.get('kind')} is not a kind that this server has")
+        return kind
 
     def _remember(self, name: str, references: list[Reference]) -> None:
         if self._brought.get(name, []) == references:
@@ -167,7 +194,7 @@ class Manifests:
 
 
 def read_manifest(path: Path) -> list[Object]:
-    """The objects of a file, Lists taken apart, each with its namespace. Raises BadManifest or OSError."""
+    """The objects of a file, Lists taken apart, as they are. Raises BadManifest or OSError."""
     if path.stat().st_size > limits.MANIFEST_BYTES_MAX:
         raise BadManifest(f"the file is larger than {limits.MANIFEST_BYTES_MAX} bytes")
     text = path.read_bytes()
@@ -184,7 +211,7 @@ def read_manifest(path: Path) -> list[Object]:
             documents = list(yaml.load_all(text, loader))
         except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
             raise BadManifest(f"not YAML: {' '.join(str(error).split())}") from None
-    return [_placed(obj) for document in documents if document is not None for obj in _members(document)]
+    return [obj for document in documents if document is not None for obj in _members(document)]
 
 
 def _members(document: object) -> list[Object]:
@@ -195,23 +222,9 @@ def _members(document: object) -> list[Object]:
     return [document]
 
 
-def _placed(obj: Object) -> Object:
-    kind = _kind_of(obj)
-    metadata = obj.get("metadata")
-    if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
-        raise BadManifest(f"a {kind.kind} has no metadata.name")
-    if kind.namespaced:
-        metadata.setdefault("namespace", "default")
-    else:
-        metadata.pop("namespace", None)
-    return obj
-
-
-def _kind_of(obj: Object) -> Kind:
-    kind = KINDS.by_kind(str(obj.get("apiVersion")), str(obj.get("kind")))
-    if kind is None or not kind.stored:
-        raise BadManifest(f"{obj.get('apiVersion')} {obj.get('kind')} is not a kind that this server has")
-    return kind
+def _is_definition(obj: Object) -> bool:
+    """What comes after it in the file may be of its kind."""
+    return obj.get("kind") == CUSTOMRESOURCEDEFINITION.kind
 
 
 def reference_of(obj: Object) -> Reference:

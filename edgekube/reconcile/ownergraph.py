@@ -9,12 +9,15 @@ Next: reconcile.garbage.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from sys import intern
+from typing import NamedTuple
 
 import msgspec
 import trio
 
+from edgekube import limits
 from edgekube.api.kinds import Kind
 from edgekube.api.verbs import DELETED, WatchEvent
 from edgekube.controllers.garbagecollector import FOREGROUND, ORPHAN
@@ -45,6 +48,15 @@ class _Peek(msgspec.Struct):
 _peek = msgspec.json.Decoder(_Peek)
 
 
+class Standing(NamedTuple):
+    """An object as its dependents have to name it."""
+
+    apiVersion: str
+    kind: str
+    name: str
+    namespace: str | None  # None: of the cluster, and so of every namespace
+
+
 class GraphNode:
     __slots__ = ("kind", "name", "namespace", "orphans", "owners", "uid", "waits")
 
@@ -71,19 +83,42 @@ class OwnerGraph:
         self.nodes: dict[str, GraphNode] = {}
         self._look = look
         self._dependents: dict[str, set[str]] = {}
-        #: Owners that were seen to exist; a deletion takes them out.
-        self.solid: set[str] = set()
+        #: Owners that were seen to exist, as they are; a deletion takes them out. A reference to one says more than its uid.
+        self.solid: dict[str, Standing] = {}
+        #: Owners that were seen to go, the newest: whoever named them rightly did.
+        self.ended: OrderedDict[str, None] = OrderedDict()
         #: Counts what may have made an owner less than solid: a look-up that began before is not to be remembered.
         self.losses = 0
 
     def dependents(self, owner_uid: str) -> Iterator[GraphNode]:
         return (self.nodes[uid] for uid in tuple(self._dependents.get(owner_uid, ())) if uid in self.nodes)
 
+    def is_solid(self, owner: OwnerReference, namespace: str) -> bool:
+        """Known to exist under all that the reference says, for a dependent of this namespace."""
+        known = self.solid.get(owner.uid)
+        return (
+            known is not None
+            and known[:3] == (owner.apiVersion, owner.kind, owner.name)
+            and known.namespace in (None, namespace)
+        )  # fmt: skip
+
+    def is_settled(self, node: GraphNode) -> bool:
+        """Nothing is to be done about it."""
+        return not (node.waits or node.orphans) and all(self.is_solid(owner, node.namespace) for owner in node.owners)
+
+    def elsewhere(self, uid: str, namespace: str) -> bool:
+        """The object is there, but in another namespace."""
+        known = self.solid.get(uid)
+        if known is not None:
+            return known.namespace not in (None, namespace)
+        node = self.nodes.get(uid)
+        return node is not None and node.kind.namespaced and node.namespace != namespace
+
     def put(self, node: GraphNode) -> None:
         old = self.nodes.get(node.uid)
         if node.waits or node.orphans:
             self.losses += 1
-            self.solid.discard(node.uid)
+            self.solid.pop(node.uid, None)
         if old is not None and (old.owners, old.waits, old.orphans) == (node.owners, node.waits, node.orphans):
             return
         if old is not None:
@@ -92,14 +127,18 @@ class OwnerGraph:
             self.nodes[node.uid] = node
             for owner in node.owners:
                 self._dependents.setdefault(owner.uid, set()).add(node.uid)
-            if node.waits or node.orphans or any(owner.uid not in self.solid for owner in node.owners):
+            if not self.is_settled(node):
                 self._look(node.uid)
         if old is not None:
             self._look_at_waiting_owners(old)
 
     def remove(self, uid: str) -> None:
         self.losses += 1
-        self.solid.discard(uid)
+        self.solid.pop(uid, None)
+        if uid in self._dependents:
+            self.ended[uid] = None
+            if len(self.ended) > limits.ABSENT_OWNERS_MAX:
+                self.ended.popitem(last=False)
         old = self.nodes.get(uid)
         if old is not None:
             self._forget(old)
@@ -114,7 +153,7 @@ class OwnerGraph:
                 continue
             for node in self.dependents(uid):
                 if any(owner.uid == uid and owner.kind == kind.kind for owner in node.owners):
-                    self.solid.discard(uid)
+                    self.solid.pop(uid, None)
                     self._look(node.uid)
 
     def _forget(self, node: GraphNode) -> None:
@@ -125,7 +164,7 @@ class OwnerGraph:
                 dependents.discard(node.uid)
                 if not dependents:
                     del self._dependents[owner.uid]
-                    self.solid.discard(owner.uid)
+                    self.solid.pop(owner.uid, None)
 
     def _look_at_waiting_owners(self, node: GraphNode) -> None:
         for owner in node.owners:

@@ -19,6 +19,7 @@ import trio
 
 from edgekube import limits
 from edgekube.api.controller import Key
+from edgekube.reconcile.queue_figures import QueueFigures
 
 
 class Item(NamedTuple):
@@ -29,7 +30,8 @@ class Item(NamedTuple):
 class WorkQueue:
     """Not thread-safe; all calls come from one trio run."""
 
-    def __init__(self) -> None:
+    def __init__(self, figures: QueueFigures | None = None) -> None:
+        self._figures = figures
         self._lanes: OrderedDict[str, OrderedDict[Key, None]] = OrderedDict()
         self._working: set[Item] = set()
         self._again: set[Item] = set()
@@ -42,17 +44,28 @@ class WorkQueue:
     def add(self, item: Item) -> None:
         """Work on it soon."""
         if item in self._working:
-            self._again.add(item)
-            return
+            if item not in self._again:
+                self._again.add(item)
+                if self._figures is not None:
+                    self._figures.added(item.lane, item.key)
+        elif self._place(item) and self._figures is not None:
+            self._figures.added(item.lane, item.key)
+
+    def _place(self, item: Item) -> bool:
+        """False: it waits already."""
         lane = self._lanes.get(item.lane)
         if lane is None:
             lane = self._lanes[item.lane] = OrderedDict()
-        if item.key not in lane:
-            lane[item.key] = None
-            self._workers.unpark()
+        elif item.key in lane:
+            return False
+        lane[item.key] = None
+        self._workers.unpark()
+        return True
 
     def add_after(self, item: Item, delay_seconds: float) -> None:
         """Work on it after so many seconds, or when an earlier deadline of the same key comes."""
+        if self._figures is not None:
+            self._figures.retried(item.lane)
         if delay_seconds <= 0:
             self.add(item)
             return
@@ -63,6 +76,13 @@ class WorkQueue:
         heapq.heappush(self._heap, (deadline, item))
         if self._heap[0][1] == item:
             self._earlier.set()
+
+    def hand_out_deadlines(self) -> None:
+        """Work on whatever waits for its time: the clock that it was reckoned by has been set."""
+        for item in list(self._deadlines):
+            self.add(item)
+        self._deadlines.clear()
+        self._heap.clear()
 
     def retry(self, item: Item, last_seconds: float = limits.RETRY_LAST_SECONDS) -> float:
         """Work on it again after a pause that doubles with each failure up to ``last_seconds``; answers the pause."""
@@ -89,15 +109,19 @@ class WorkQueue:
                     del self._lanes[name]
                 item = Item(name, key)
                 self._working.add(item)
+                if self._figures is not None:
+                    self._figures.taken(item.lane, item.key)
                 await trio.lowlevel.cancel_shielded_checkpoint()
                 return item
             await self._workers.park()
 
     def done(self, item: Item) -> None:
         self._working.discard(item)
+        if self._figures is not None:
+            self._figures.done(item.lane, item.key)
         if item in self._again:
             self._again.discard(item)
-            self.add(item)
+            self._place(item)
 
     async def run_deadlines(self) -> None:
         """Hand out delayed keys when their time comes; sleeps until the nearest one."""

@@ -4,7 +4,8 @@ Enters: lists and watch events, through reconcile.follow.
 Leaves: decoded objects when asked for, and Change values to those who subscribed to a kind.
 Holds: a kind's table is a state that the API had; revisions never run backwards within a table, unless the API was restored
 from a snapshot, which a relist shows.
-Bound: the stored JSON of the kinds that somebody reads, plus about 1.1 KB an object; nothing decoded is kept.
+Bound: the stored JSON of the kinds that somebody reads, plus about 1.1 KB an object; of a pod whose siblings are
+counted, 0.6 KB more (api.pod_facts), of a node 0.3 (api.node_facts); nothing else decoded is kept.
 Next: reconcile.engine, controllers, scheduler.
 """
 
@@ -15,8 +16,10 @@ from collections.abc import Collection, Iterator
 import trio
 
 from edgekube.api.controller import Key
-from edgekube.api.kinds import POD, Kind
+from edgekube.api.kinds import NODE, POD, Kind
+from edgekube.api.node_facts import NodeFacts
 from edgekube.api.objects import Object
+from edgekube.api.pod_facts import PodFacts
 from edgekube.api.selectors import LabelSelector
 from edgekube.api.verbs import EVERYTHING, ListOptions, Verbs
 from edgekube.reconcile.follow import follow
@@ -90,6 +93,20 @@ class ClusterView:
     def owned_by(self, kind: Kind, owner_uid: str, namespace: str = "") -> Iterator[Object]:
         keys = self._tables[kind].by_owner.get(owner_uid, ())
         return self._at(kind, {key for key in keys if key.namespace == namespace} if namespace else keys)
+
+    def pod_facts_owned_by(self, owner_uid: str, namespace: str = "") -> Iterator[PodFacts]:
+        table = self._tables[POD]
+        keys = [key for key in table.by_owner.get(owner_uid, ()) if not namespace or key.namespace == namespace]
+        entries = [table.get(key.namespace, key.name) for key in keys]
+        return (entry.pod_facts() for entry in entries if entry is not None)
+
+    def pod_facts_selected(self, namespace: str, selector: LabelSelector) -> Iterator[PodFacts]:
+        entries = list(self._tables[POD].namespaces.get(namespace, {}).values())
+        return (entry.pod_facts() for entry in entries if selector.matches(entry.labels))
+
+    def node_facts(self) -> Iterator[NodeFacts]:
+        entries = list(self._tables[NODE].namespaces.get("", {}).values())
+        return (entry.node_facts() for entry in entries)
 
     def pods_on(self, node_name: str) -> Iterator[Object]:
         return self._at(POD, self._tables[POD].by_node.get(node_name, ()))

@@ -2,16 +2,16 @@
 
 Enters: a loaded Registry, the API server's addresses and the default RBAC objects.
 Leaves: the objects, made where they are missing; what people may change is left as it is.
-Holds: running it again changes nothing that is right (sources: k8s.io/kubernetes pkg/controlplane, pkg/registry/rbac
-reconciliation, flowcontrol bootstrap).
+Holds: running it again changes nothing that is right, and no webhook keeps a server from starting (sources: k8s.io/kubernetes
+pkg/controlplane, pkg/registry/rbac reconciliation, flowcontrol bootstrap).
 Next: daemon, before the first request is taken.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from ipaddress import IPv4Network
+from collections.abc import Awaitable, Callable, Sequence
+from ipaddress import ip_network
 from typing import Final
 
 import trio
@@ -40,7 +40,7 @@ async def bootstrap(
 ) -> None:
     """``addresses`` and ``port``: where the API server is reached from pods (the endpoints of default/kubernetes).
     ``rbac``: default roles and bindings."""
-    verbs = LocalVerbs(registry, _SYSTEM)
+    verbs = LocalVerbs(registry, _SYSTEM, foundation=True)
     for name in NAMESPACES:
         await _ensure(verbs, NAMESPACE, {"metadata": {"name": name}})
     for name, value, description in SYSTEM_CLASSES:
@@ -54,14 +54,24 @@ async def bootstrap(
     await _kubernetes_service(verbs, addresses, port, service_cidr)
 
 
-async def keep_kubernetes_service(registry: Registry, *, addresses: Sequence[str], port: int, service_cidr: str) -> None:
+async def keep_kubernetes_service(
+    registry: Registry,
+    *,
+    addresses: Callable[[], tuple[str, ...]],
+    moved: Callable[[tuple[str, ...]], Awaitable[object]],
+    port: int,
+    service_cidr: str,
+) -> None:
     """Runs until cancelled: default/kubernetes and its endpoints come back when somebody deletes or bends them, as upstream's
-    API servers see to every ten seconds."""
+    API servers see to every ten seconds; and they follow the server's ``addresses``.
+
+    ``moved`` waits for other addresses than those it is told."""
     verbs = LocalVerbs(registry, _SYSTEM)
     while True:
-        await trio.sleep(KEEP_SECONDS)
+        with trio.move_on_after(KEEP_SECONDS):
+            await moved(addresses())
         try:
-            await _kubernetes_service(verbs, addresses, port, service_cidr)
+            await _kubernetes_service(verbs, addresses(), port, service_cidr)
         except StatusError as error:
             log.warning("the kubernetes service could not be mended, trying again why=%r", error.message)
 
@@ -118,7 +128,11 @@ async def _reconcile_role(verbs: LocalVerbs, kind: Kind, wanted: Object) -> None
 
 async def _service_range(verbs: LocalVerbs, service_cidr: str) -> None:
     kind = _row("networking.k8s.io", "v1", "servicecidrs")
-    current = await _ensure(verbs, kind, {"metadata": {"name": "kubernetes"}, "spec": {"cidrs": [service_cidr]}})
+    cidrs = [str(ip_network(cidr.strip())) for cidr in service_cidr.split(",")]
+    current = await _ensure(verbs, kind, {"metadata": {"name": "kubernetes"}, "spec": {"cidrs": cidrs}})
+    if current["spec"]["cidrs"] == cidrs[:1] != cidrs:  # the cluster got a second family; nothing else may change
+        current["spec"]["cidrs"] = cidrs
+        current = await verbs.update(kind, current)
     if not (current.get("status") or {}).get("conditions"):
         condition = {
             "type": "Ready",
@@ -133,7 +147,7 @@ async def _service_range(verbs: LocalVerbs, service_cidr: str) -> None:
 
 async def _kubernetes_service(verbs: LocalVerbs, addresses: Sequence[str], port: int, service_cidr: str) -> None:
     labels = {"component": "apiserver", "provider": "kubernetes"}
-    cluster_ip = str(IPv4Network(service_cidr)[1])
+    cluster_ip = str(ip_network(service_cidr.split(",")[0].strip())[1])  # of one family, as upstream's
     service: Object = {
         "metadata": {"name": "kubernetes", "namespace": "default", "labels": labels},
         "spec": {
@@ -145,6 +159,8 @@ async def _kubernetes_service(verbs: LocalVerbs, addresses: Sequence[str], port:
             "ports": [{"name": "https", "protocol": "TCP", "port": 443, "targetPort": port}],
         },
     }
+    # Of the Service's family only.
+    addresses = [address for address in addresses if ":" not in address]
     current = await _ensure(verbs, SERVICE, service)
     if current["spec"]["ports"][0].get("targetPort") != port:
         current["spec"]["ports"][0]["targetPort"] = port

@@ -37,5 +37,5 @@ def decode(token: str, kind: Kind) -> tuple[Key, int]:
         if not (type(revision) is int and isinstance(namespace, str) and isinstance(name, str)):
             raise ValueError("wrong types")
     except (ValueError, KeyError, TypeError, binascii.Error) as error:
-        raise errors.bad_request(f"continue key is not valid: {error}") from None
+        raise errors.bad_request(f"invalid continue token: continue key is not valid: {error}") from None
     return Key(kind.resource, namespace, name), revision

@@ -1,4 +1,4 @@
-"""One stored object, two served versions: events.k8s.io/v1 beside v1 Event, autoscaling/v1 beside v2.
+"""One stored object, two served versions: events.k8s.io/v1 beside v1 Event, autoscaling/v1 beside v2, PodAddress beside Pod.
 
 Enters: objects in a served version, or stored JSON.
 Leaves: the stored version, or the served one; None where they are the same, so that bytes stay bytes.
@@ -14,7 +14,8 @@ from typing import Any, Final
 
 import orjson
 
-from edgekube.api.kinds import EVENT, KINDS, Kind
+from edgekube.api import pod_address
+from edgekube.api.kinds import EVENT, KINDS, PODADDRESS, Kind
 from edgekube.api.objects import Object, metadata_of
 
 Convert = Callable[[bytes], bytes]
@@ -196,6 +197,8 @@ def from_storage(kind: Kind) -> Convert | None:
         return _event_bytes
     if kind.group == "autoscaling" and kind.version == "v1":
         return _hpa_bytes
+    if kind is PODADDRESS:
+        return pod_address.project
     return None
 
 

@@ -5,23 +5,22 @@ Leaves: Deleted: the object's last state, and whether it is gone or only marked.
 Holds: an object with finalizers, with a grace period or with dependents to look after first gets its deletionTimestamp and
 stays; a second delete may only shorten the grace (source: k8s.io/apiserver pkg/registry/rest/delete.go,
 generic/registry/store.go).
-Next: registry.writing.
+Next: registry.gate, registry.writing.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import orjson
+from msgspec import Struct
 
-from edgekube.admission import lifecycle
+from edgekube.admission.request import DELETE
 from edgekube.api import errors, times
-from edgekube.api.errors import Cause
 from edgekube.api.kinds import Kind
 from edgekube.api.objects import Object, metadata_of
 from edgekube.api.verbs import DEFAULT_DELETE, DeleteOptions
-from edgekube.registry import writing
+from edgekube.registry import conversion, gate, reading, writing
 from edgekube.registry.context import Context, Written
 from edgekube.registry.faults import as_status
 from edgekube.registry.get import stored
@@ -33,35 +32,45 @@ from edgekube.store.protocol import Key, KeyMissing, RevisionConflict, StoreErro
 _ATTEMPTS_MAX: Final = 5
 ORPHAN: Final = "orphan"
 FOREGROUND: Final = "foregroundDeletion"
-_POLICIES: Final = ("Background", "Foreground", "Orphan")
 
 
-@dataclass(frozen=True, slots=True)
-class Deleted:
+class Deleted(Struct, frozen=True):
     last: Written
     gone: bool
 
 
 async def delete(
-    registry: Registry, kind: Kind, namespace: str, name: str, context: Context, options: DeleteOptions = DEFAULT_DELETE
+    registry: Registry,
+    kind: Kind,
+    namespace: str,
+    name: str,
+    context: Context,
+    options: DeleteOptions = DEFAULT_DELETE,
+    *,
+    of_collection: bool = False,
+    admitted: bool = False,
 ) -> Deleted:
-    """StatusError NotFound, Conflict (a precondition does not hold), Forbidden (a namespace that must stay), Invalid."""
-    if kind.resource == "namespaces":
-        lifecycle.may_delete_namespace(name)
-    _check_options(options)
+    """StatusError NotFound, Conflict (a precondition does not hold), Forbidden (a namespace that must stay), Invalid.
+    ``of_collection``: the request names no object. ``admitted``: what led here was admitted already (an eviction)."""
     strategy = strategy_of(kind)
     key = Key(kind.resource, namespace, name)
     for _ in range(_ATTEMPTS_MAX):
         record = await stored(registry, kind, namespace, name)
-        obj: Object = orjson.loads(record.value)
-        _check_preconditions(kind, name, obj, options)
+        value = record.value
+        if kind.custom:
+            value = (await reading.from_storage(registry, kind, [value]))[0]
+        obj: Object = orjson.loads(value)
+        check_preconditions(kind, name, obj, options)
         before = orjson.dumps(obj)
         gone = _mark(strategy, obj, options, registry.clock())
+        after = orjson.dumps(obj) if not gone else b""
+        if not admitted and after != before:
+            await _admit(registry, kind, namespace, "" if of_collection else name, before, options, context)
         try:
             if gone:
                 return Deleted(await writing.delete(registry, kind, key, obj, record.revision, context), True)
-            if orjson.dumps(obj) == before:
-                return Deleted(writing.written(kind, obj, record.value), False)
+            if after == before:
+                return Deleted(await writing.written(registry, kind, obj, record.value), False)
             return Deleted(await writing.update(registry, kind, key, obj, record.revision, context), False)
         except RevisionConflict:
             continue
@@ -72,16 +81,17 @@ async def delete(
     raise errors.conflict(kind.group, kind.plural, name)
 
 
-def _check_options(options: DeleteOptions) -> None:
-    policy = options.propagation_policy
-    if policy is not None and policy not in _POLICIES:
-        supported = ", ".join(f'"{known}"' for known in (*_POLICIES, "nil"))
-        why = f'Unsupported value: "{policy}": supported values: {supported}'
-        cause = Cause("FieldValueNotSupported", why, "propagationPolicy")
-        raise errors.invalid("meta.k8s.io", "DeleteOptions", "", [cause])
+async def _admit(
+    registry: Registry, kind: Kind, namespace: str, name: str, before: bytes, options: DeleteOptions, context: Context
+) -> None:
+    request = gate.request_of(DELETE, kind, namespace, name, context, None)
+    if gate.concerns(registry, request):
+        request.old_object = conversion.object_from_storage(kind, orjson.loads(before))
+        request.options = {**options.as_object(), "apiVersion": "meta.k8s.io/v1"}
+        await gate.both(registry, request)
 
 
-def _check_preconditions(kind: Kind, name: str, obj: Object, options: DeleteOptions) -> None:
+def check_preconditions(kind: Kind, name: str, obj: Object, options: DeleteOptions) -> None:
     metadata = metadata_of(obj)
     uid, revision = options.precondition_uid, options.precondition_revision
     if uid is not None and uid != metadata.get("uid"):
@@ -98,6 +108,8 @@ def _check_preconditions(kind: Kind, name: str, obj: Object, options: DeleteOpti
 def _mark(strategy: Strategy, obj: Object, options: DeleteOptions, now: float) -> bool:
     """Write into the object what the delete leaves of it. True: nothing keeps it, it goes now."""
     metadata = metadata_of(obj)
+    if not metadata.get("deletionTimestamp"):
+        strategy.before_deletion(obj)
     graceful, pending = _grace(strategy, obj, options, now)
     if pending:
         return False

@@ -44,7 +44,7 @@ async def delete_collection(
     for raw in found.items:
         metadata = _decode(raw).metadata
         try:
-            done = await delete(registry, kind, metadata.namespace, metadata.name, context, options)
+            done = await delete(registry, kind, metadata.namespace, metadata.name, context, options, of_collection=True)
         except StatusError as error:
             if error.reason != "NotFound":
                 raise

@@ -50,7 +50,7 @@ def too_large_revision(asked: int, current: int) -> StatusError:
     """504, as storage.NewTooLargeResourceVersionError: clients wait and ask again."""
     return StatusError(
         "Timeout",
-        f"Too large resource version: {asked}, current: {current}",
+        f"Timeout: Too large resource version: {asked}, current: {current}",
         causes=[Cause("ResourceVersionTooLarge", "Too large resource version")],
         retry_after_seconds=1,
     )

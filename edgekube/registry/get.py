@@ -12,7 +12,7 @@ import orjson
 
 from edgekube.api import errors
 from edgekube.api.kinds import Kind
-from edgekube.registry import componentstatus, conversion
+from edgekube.registry import componentstatus, reading
 from edgekube.registry.faults import as_status
 from edgekube.registry.state import Registry
 from edgekube.store.protocol import Key, Record, StoreError
@@ -33,5 +33,4 @@ async def get(registry: Registry, kind: Kind, namespace: str, name: str) -> byte
     if kind.resource == componentstatus.RESOURCE and (found := componentstatus.component(name)) is not None:
         return orjson.dumps(found)
     record = await stored(registry, kind, namespace, name)
-    convert = conversion.from_storage(kind)
-    return convert(record.value) if convert else record.value
+    return (await reading.from_storage(registry, kind, [record.value], [record.revision]))[0]

@@ -10,33 +10,38 @@ from __future__ import annotations
 
 from typing import Final
 
+import orjson
+
 from edgekube.api import errors
-from edgekube.api.kinds import KINDS, Kind
+from edgekube.api.kinds import Kind
 from edgekube.api.objects import Object, metadata_of
+from edgekube.registry.served_kinds import ServedKinds
 
 #: The longest generateName that leaves room for its suffix of five characters.
 _GENERATE_NAME_LENGTH_MAX: Final = 58
-_SYSTEM_FIELDS: Final = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
+_GRACE: Final = "deletionGracePeriodSeconds"
+_OF_DELETION: Final = ("deletionTimestamp", _GRACE)
+_SYSTEM_FIELDS: Final = ("uid", "creationTimestamp", *_OF_DELETION)
 
 
-def check_type(kind: Kind, obj: Object) -> None:
-    """A body without kind is taken to be what the URL says; any other kind is refused."""
+def check_type(kind: Kind, obj: Object, kinds: ServedKinds) -> None:
+    """A body without kind is taken to be what the URL says; any other kind is refused. ``kinds``: those that are known."""
     given_kind, given_version = obj.get("kind"), obj.get("apiVersion")
     if (given_kind in (None, "", kind.kind)) and (given_version in (None, "", kind.api_version)):
         obj["kind"], obj["apiVersion"] = kind.kind, kind.api_version
         return
     given_kind, given_version = str(given_kind or kind.kind), str(given_version or kind.api_version)
-    if given_kind == kind.kind and KINDS.by_kind(given_version, given_kind) is not None:
+    if given_kind == kind.kind and kinds.by_kind(given_version, given_kind) is not None:
         raise errors.bad_request(
             f"the API version in the data ({given_version}) does not match the expected API version ({kind.api_version})"
         )
-    if KINDS.by_kind(given_version, given_kind) is not None:
+    if kinds.by_kind(given_version, given_kind) is not None:
         raise errors.bad_request(
             f'{given_kind} in version "{given_version.rpartition("/")[2]}" cannot be handled as a {kind.kind}: '
             f"the data is of kind {given_version} {given_kind}, expected {kind.api_version} {kind.kind}"
         )
     raise errors.bad_request(
-        f"the object provided is unrecognized (must be of type {kind.kind}): "
+        f'{given_kind} in version "{given_version.rpartition("/")[2]}" cannot be handled as a {kind.kind}: '
         f'no kind "{given_kind}" is registered for version "{given_version}"'
     )
 
@@ -58,15 +63,19 @@ def check_scope(kind: Kind, namespace: str, obj: Object) -> None:
 
 
 def clean_for_create(obj: Object) -> None:
-    """Drop what only the server may write. StatusError BadRequest for a resourceVersion."""
+    """Drop what only the server may write, but a resourceVersion: what else is wrong is told before it."""
     metadata = metadata_of(obj)
-    if metadata.get("resourceVersion"):
-        raise errors.bad_request("resourceVersion should not be set on objects to be created")
-    for key in ("resourceVersion", "selfLink", "managedFields", "generation", *_SYSTEM_FIELDS):
+    for key in ("selfLink", "generation", *_SYSTEM_FIELDS):
         metadata.pop(key, None)
     for key in ("labels", "annotations", "ownerReferences", "finalizers"):
         if key in metadata and not metadata[key]:
             del metadata[key]
+
+
+def refuse_revision(obj: Object) -> None:
+    """Asked last, when admission has had its say: StatusError BadRequest if what is to be created has been stored before."""
+    if metadata_of(obj).pop("resourceVersion", None):
+        raise errors.bad_request("resourceVersion should not be set on objects to be created")
 
 
 def generated_name(obj: Object, suffix: str) -> str:
@@ -78,20 +87,21 @@ def generated_name(obj: Object, suffix: str) -> str:
     return f"{base[:_GENERATE_NAME_LENGTH_MAX]}{suffix}"
 
 
-def check_update(kind: Kind, namespace: str, name: str, obj: Object, old: Object) -> None:
-    """The body is about the stored object, and takes its system fields from it."""
+def check_update(kind: Kind, namespace: str, name: str, obj: Object, old: Object, *, is_subresource: bool = False) -> None:
+    """The body is about the stored object, and takes its system fields from it. That it is being deleted, or is given another
+    time for that, is for the validation to refuse."""
     metadata, old_metadata = metadata_of(obj), metadata_of(old)
     uid = metadata.get("uid")
     if uid and uid != old_metadata.get("uid"):
         why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {old_metadata.get('uid', '')}"
         raise errors.conflict(kind.group, kind.plural, name, why)
     for key in _SYSTEM_FIELDS:
-        if key in old_metadata:
+        if key not in old_metadata:
+            if key not in _OF_DELETION or is_subresource or metadata.get(key) is None:
+                metadata.pop(key, None)
+        elif key != _GRACE or is_subresource or metadata.get(key) is None:
             metadata[key] = old_metadata[key]
-        else:
-            metadata.pop(key, None)
-    for key in ("selfLink", "managedFields"):
-        metadata.pop(key, None)
+    metadata.pop("selfLink", None)
     for key in ("labels", "annotations", "ownerReferences", "finalizers"):
         if key in metadata and not metadata[key]:
             del metadata[key]
@@ -108,3 +118,29 @@ def check_name(name: str, obj: Object, *, required: bool = False) -> None:
         metadata["name"] = name
     elif given != name:
         raise errors.bad_request(f"the name of the object ({given}) does not match the name on the URL ({name})")
+
+
+_DUPLICATE_OWNERS: Final = (
+    ".metadata.ownerReferences contains duplicate entries{when}; API server dedups owner references in 1.20+, and may reject "
+    "such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {uids}"
+)
+
+
+def drop_repeated_owners(obj: Object, *, after_admission: bool) -> str:
+    """An owner that is named twice is named once; answers the warning for whoever sent it, "" for none."""
+    owners = metadata_of(obj).get("ownerReferences")
+    if not isinstance(owners, list) or len(owners) < 2:
+        return ""
+    kept: dict[bytes, Object] = {}
+    uids: dict[str, None] = {}
+    for owner in owners:
+        same = orjson.dumps(owner, option=orjson.OPT_SORT_KEYS)
+        if same in kept:
+            uids[str(owner.get("uid") or "")] = None
+        else:
+            kept[same] = owner
+    if not uids:
+        return ""
+    metadata_of(obj)["ownerReferences"] = list(kept.values())
+    when = " after mutating admission happens" if after_admission else ""
+    return _DUPLICATE_OWNERS.format(when=when, uids=", ".join(uids))

@@ -12,17 +12,14 @@ from __future__ import annotations
 from typing import Final
 
 from edgekube.api import errors
-from edgekube.api.errors import Cause
 from edgekube.api.kinds import Kind
 from edgekube.api.verbs import EVERYTHING, ListOptions, RawList
-from edgekube.registry import componentstatus, continuation
+from edgekube.registry import componentstatus, continuation, reading
 from edgekube.registry.faults import CONTINUE_EXPIRED, as_status, too_large_revision
+from edgekube.registry.list_options import EXACT, check_list, parse_revision
 from edgekube.registry.listing import Selection, select
 from edgekube.registry.state import Registry
 from edgekube.store.protocol import Compacted, FutureRevision, Key, Page, Record, StoreError
-
-EXACT: Final = "Exact"
-NOT_OLDER_THAN: Final = "NotOlderThan"
 
 #: How many rows one read of a filtered, limited list takes: small enough not to hold the loop, large enough to be few reads.
 _FILTER_CHUNK_ROWS: Final = 500
@@ -62,40 +59,9 @@ class ExpiredContinue(errors.StatusError):
         return {**super().status(), "metadata": {"continue": self.continue_token}}
 
 
-def parse_revision(text: str) -> int:
-    """A resourceVersion that a client sent. "" and "0" are 0. StatusError BadRequest."""
-    if not text:
-        return 0
-    if not (text.isascii() and text.isdigit() and len(text) <= 19):
-        raise errors.bad_request(f'invalid resource version: strconv.ParseUint: parsing "{text}": invalid syntax')
-    return int(text)
-
-
-def _invalid(cause: Cause) -> errors.StatusError:
-    return errors.invalid("meta.k8s.io", "ListOptions", "", [cause])
-
-
-def check_match(revision: str, match: str, continue_token: str) -> None:
-    """The combinations that metav1 validation refuses."""
-    field = "resourceVersionMatch"
-    if not match:
-        return
-    if continue_token:
-        raise _invalid(Cause("FieldValueForbidden", "Forbidden: resourceVersionMatch is forbidden with continue", field))
-    if not revision:
-        why = "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided"
-        raise _invalid(Cause("FieldValueForbidden", why, field))
-    if match not in (EXACT, NOT_OLDER_THAN):
-        why = f'Unsupported value: "{match}": supported values: "Exact", "NotOlderThan"'
-        raise _invalid(Cause("FieldValueNotSupported", why, field))
-    if match == EXACT and revision == "0":
-        why = 'Forbidden: resourceVersionMatch "Exact" is forbidden for resourceVersion "0"'
-        raise _invalid(Cause("FieldValueForbidden", why, field))
-
-
 def _start(registry: Registry, kind: Kind, options: ListOptions, match: str) -> tuple[Key | None, int | None]:
     """Where to begin and at which revision (None: the current one)."""
-    check_match(options.revision, match, options.continue_token)
+    check_list(options.revision, match, options.continue_token)
     if options.continue_token:
         if options.revision not in ("", "0"):
             raise errors.bad_request("specifying resource version is not allowed when using continue")
@@ -118,7 +84,7 @@ async def _named(registry: Registry, kind: Kind, namespace: str, selection: Sele
     key = Key(kind.resource, namespace if kind.namespaced else "", selection.name or "")
     revision = registry.store.revision()
     record = await registry.store.get(key)
-    items = _matching([record], selection) if record is not None else []
+    items = await _matching(registry, kind, [record], selection) if record is not None else []
     if record is not None:
         revision = max(revision, record.revision)
     return RawList([raw for _, raw in items], str(revision))
@@ -129,17 +95,19 @@ async def _paged(
 ) -> RawList:
     scope = namespace or None
     if selection.everything:
+        if not (kind.custom or limit) and after is None and revision is None:
+            # A custom object's revision would be needed: it says whether its schema has changed since.
+            documents = await registry.store.documents(kind.resource, scope)
+            return RawList(await reading.from_storage(registry, kind, documents.values), str(documents.revision))
         page = await registry.store.list(kind.resource, scope, limit=limit, after=after, revision=revision)
-        values = [record.value for record in page.records]
-        if selection.convert is not None:
-            values = [selection.convert(value) for value in values]
+        values = await reading.from_records(registry, kind, page.records)
         token = continuation.encode(page.next_after, page.revision) if page.next_after else ""
         return RawList(values, str(page.revision), token, page.remaining if token else None)
     items: list[bytes] = []
     while True:
         chunk = max(limit, _FILTER_CHUNK_ROWS) if limit else 0
-        page = await registry.store.list(kind.resource, scope, limit=chunk, after=after, revision=revision)
-        matched = _matching(page.records, selection)
+        page = await registry.store.list(kind.resource, scope, limit=chunk, after=after, revision=revision, group=selection.group)
+        matched = await _matching(registry, kind, page.records, selection)
         if limit and len(items) + len(matched) >= limit:
             return _cut(page, items, matched, limit)
         items += [raw for _, raw in matched]
@@ -158,9 +126,7 @@ def _cut(page: Page, items: list[bytes], matched: list[tuple[Key, bytes]], limit
     return RawList(items, str(page.revision), token)
 
 
-def _matching(records: list[Record], selection: Selection) -> list[tuple[Key, bytes]]:
-    convert = selection.convert
-    if convert is None:
-        return [(record.key, record.value) for record in records if selection.matches(record.key, record.value)]
-    converted = ((record.key, convert(record.value)) for record in records)
-    return [(key, raw) for key, raw in converted if selection.matches(key, raw)]
+async def _matching(registry: Registry, kind: Kind, records: list[Record], selection: Selection) -> list[tuple[Key, bytes]]:
+    served = await reading.from_records(registry, kind, records)
+    pairs = ((record.key, raw) for record, raw in zip(records, served, strict=True))
+    return [(key, raw) for key, raw in pairs if selection.matches(key, raw)]

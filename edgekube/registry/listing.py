@@ -3,26 +3,33 @@
 Enters: a kind and the query's selectors.
 Leaves: a Selection that answers yes or no for a key and its JSON.
 Holds: a selection of everything costs nothing; one that names an object looks at its key first.
-Next: registry.list, registry.watch.
+Next: registry.topics, registry.list, registry.watch.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from edgekube.api.kinds import Kind
 from edgekube.api.selectors import FieldSelector, LabelSelector, parse_field_selector, parse_label_selector
-from edgekube.registry import conversion
-from edgekube.store.protocol import Key
+from edgekube.registry.topics import group, topic
+from edgekube.store.protocol import Group, Key, Topic
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(Struct, frozen=True):
     labels: LabelSelector
     fields: FieldSelector
     #: The one name that can match; None: any.
     name: str | None
-    convert: conversion.Convert | None
+    #: What the store may look for instead of telling of every change; no more than this can match.
+    topic: Topic | None = None
+    #: Likewise what it may read instead of all objects.
+    group: Group | None = None
+
+    @property
+    def told(self) -> bool:
+        """Whatever the store tells of is wanted: only a name is asked for, and no object changes its own."""
+        return self.name is not None and len(self.fields.terms) == 1 and self.labels.everything
 
     @property
     def everything(self) -> bool:
@@ -45,4 +52,4 @@ def select(kind: Kind, label_selector: str, field_selector: str) -> Selection:
     """StatusError BadRequest for text that does not parse or fields that the kind does not offer."""
     labels = parse_label_selector(label_selector)
     fields = parse_field_selector(kind, field_selector)
-    return Selection(labels, fields, fields.exact("metadata.name"), conversion.from_storage(kind))
+    return Selection(labels, fields, fields.exact("metadata.name"), topic(kind, fields), group(kind, fields))

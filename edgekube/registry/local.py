@@ -10,10 +10,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Final
 
 import orjson
 
+from edgekube.admission.request import CREATE
 from edgekube.api import errors
+from edgekube.api.delete_options import delete_options_of
 from edgekube.api.kinds import Kind
 from edgekube.api.objects import Object, name_of, namespace_of
 from edgekube.api.verbs import (
@@ -27,44 +30,21 @@ from edgekube.api.verbs import (
     UserInfo,
     WatchEvent,
 )
-from edgekube.registry import create, delete, deletecollection, get, update, watch
+from edgekube.registry import create, delete, deletecollection, gate, get, identity, update, watch
 from edgekube.registry import list as listing
 from edgekube.registry import patch as patching
 from edgekube.registry.context import Context
 from edgekube.registry.state import Registry
 from edgekube.registry.subresources import binding, eviction, scale, token
 
-
-def delete_options_of(body: Object) -> DeleteOptions:
-    """metav1.DeleteOptions from its JSON. StatusError BadRequest for wrong types."""
-    preconditions = body.get("preconditions") or {}
-    grace = body.get("gracePeriodSeconds")
-    if grace is not None and type(grace) is not int:
-        raise errors.bad_request("gracePeriodSeconds must be an integer")
-    policy = body.get("propagationPolicy")
-    orphan = body.get("orphanDependents")
-    if orphan is not None:
-        if policy is not None:
-            cause = errors.Cause(
-                "FieldValueInvalid",
-                f'Invalid value: "{policy}": orphanDependents and deletionPropagation cannot be both set',
-                "propagationPolicy",
-            )
-            raise errors.invalid("meta.k8s.io", "DeleteOptions", "", [cause])
-        policy = "Orphan" if orphan else "Background"
-    if not isinstance(preconditions, dict) or not isinstance(policy, str | None):
-        raise errors.bad_request("the body is not a DeleteOptions")
-    dry_run = body.get("dryRun") or []
-    if dry_run not in ([], ["All"]):
-        cause = errors.Cause("FieldValueNotSupported", f'Unsupported value: {dry_run}: supported values: "All"', "dryRun")
-        raise errors.invalid("meta.k8s.io", "DeleteOptions", "", [cause])
-    return DeleteOptions(
-        grace_period_seconds=grace,
-        propagation_policy=policy,
-        precondition_uid=preconditions.get("uid"),
-        precondition_revision=preconditions.get("resourceVersion"),
-        dry_run=bool(dry_run),
-    )
+#: Whose the fields are that parts of this process write.
+FIELD_MANAGER: Final = "edgekube"
+#: What is posted to a subresource.
+_BODY_KINDS: Final = {
+    ("pods", "binding"): binding.BINDING,
+    ("pods", "eviction"): eviction.EVICTION,
+    ("serviceaccounts", "token"): token.TOKEN_REQUEST,
+}
 
 
 def _copy(obj: Object) -> Object:
@@ -75,15 +55,21 @@ def _copy(obj: Object) -> Object:
 class LocalVerbs:
     """api.verbs.Verbs on a Registry. ``user`` is who the changes are made as; nothing is asked of an authorizer."""
 
-    def __init__(self, registry: Registry, user: UserInfo) -> None:
+    def __init__(
+        self, registry: Registry, user: UserInfo, field_manager: str = FIELD_MANAGER, *, foundation: bool = False
+    ) -> None:
+        """``foundation``: what the server needs to start; no webhook and no policy is asked."""
         self._registry = registry
+        self._foundation = foundation
         self._user = user
+        self._field_manager = field_manager
 
     def _context(self, *, dry_run: bool = False) -> Context:
-        return Context(self._user, dry_run=dry_run, trusted=True)
+        return Context(self._user, dry_run=dry_run, trusted=True, foundation=self._foundation, field_manager=self._field_manager)
 
-    async def get(self, kind: Kind, namespace: str, name: str) -> Object:
-        found: Object = orjson.loads(await get.get(self._registry, kind, namespace, name))
+    async def get(self, kind: Kind, namespace: str, name: str, *, subresource: str = "") -> Object:
+        read = scale.get_scale if subresource == "scale" else get.get
+        found: Object = orjson.loads(await read(self._registry, kind, namespace, name))
         return found
 
     async def list(self, kind: Kind, namespace: str = "", options: ListOptions = EVERYTHING) -> RawList:
@@ -152,15 +138,22 @@ async def create_subresource(
     registry: Registry, kind: Kind, namespace: str, name: str, subresource: str, body: Object, context: Context
 ) -> Object:
     """POST to a subresource: the answer's object. StatusError MethodNotAllowed for any other."""
-    match kind.resource, subresource:
-        case "pods", "binding":
-            return await binding.bind(registry, namespace, name, body, context)
-        case "pods", "eviction":
+    body_kind = _BODY_KINDS.get((kind.resource, subresource))
+    if body_kind is None:
+        raise errors.method_not_allowed(kind.group, f"{kind.plural}/{subresource}", "create")
+    if body_kind is eviction.EVICTION and body.get("apiVersion") == eviction.OLD_VERSION:
+        body["apiVersion"] = body_kind.api_version
+    identity.check_type(body_kind, body, registry.kinds)
+    request = gate.request_of(CREATE, kind, namespace, name, context, body, subresource=subresource, body_kind=body_kind)
+    body = request.object = await gate.mutate(registry, request)
+    match subresource:
+        case "binding":
+            return await binding.bind(registry, namespace, name, body, context, request)
+        case "eviction":
             options = delete_options_of(body.get("deleteOptions") or {})
-            return await eviction.evict(registry, namespace, name, options, context)
-        case "serviceaccounts", "token":
-            return await token.request_token(registry, namespace, name, body)
-    raise errors.method_not_allowed(kind.group, f"{kind.plural}/{subresource}", "create")
+            return await eviction.evict(registry, namespace, name, options, context, request)
+        case _:
+            return await token.request_token(registry, namespace, name, body, request)
 
 
 class _Events:

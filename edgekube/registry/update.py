@@ -26,16 +26,20 @@ async def update(
 ) -> Written:
     identity.check_name(name, obj, required=True)
     body = orjson.dumps(obj)
+    metadata = metadata_of(obj)
+    may_create = not (subresource or metadata.get("uid") or metadata.get("resourceVersion"))
+    first: Object | None = obj
 
     def make(_: Object) -> Object:
-        made: Object = orjson.loads(body)
-        return made
+        nonlocal first
+        made, first = first, None
+        again: Object = made if made is not None else orjson.loads(body)
+        return again
 
     try:
-        return await replace(registry, kind, namespace, name, make, context, subresource=subresource)
+        return await replace(registry, kind, namespace, name, make, context, subresource=subresource, is_update=True)
     except StatusError as error:
-        metadata = metadata_of(obj)
-        creates = error.reason == "NotFound" and not subresource and strategy_of(kind).create_on_update
-        if not creates or metadata.get("uid") or metadata.get("resourceVersion"):
+        if error.reason != "NotFound" or not may_create or not strategy_of(kind).create_on_update:
             raise
-    return await create(registry, kind, namespace, obj, context)
+    context.may_create()
+    return await create(registry, kind, namespace, orjson.loads(body), context)

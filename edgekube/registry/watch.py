@@ -11,33 +11,33 @@ Next: server.watching, registry.local.
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from typing import Final
 
 import orjson
 import trio
+from msgspec import Struct
 
-from edgekube.api import errors
-from edgekube.api.errors import Cause
 from edgekube.api.kinds import Kind
 from edgekube.api.verbs import ADDED, BOOKMARK, DELETED, MODIFIED, WatchEvent
+from edgekube.registry import reading
+from edgekube.registry.alarms import Alarm
+from edgekube.registry.conversion import from_storage
 from edgekube.registry.faults import as_status, too_large_revision, too_old_revision
-from edgekube.registry.list import NOT_OLDER_THAN, parse_revision
+from edgekube.registry.initial_state import InitialState
+from edgekube.registry.list_options import check_watch, parse_revision
 from edgekube.registry.listing import Selection, select
 from edgekube.registry.state import Registry
-from edgekube.store.protocol import Change, Compacted, FutureRevision, Record, StoreError, Subscription, WatcherTooSlow
+from edgekube.store.protocol import Change, Compacted, FutureRevision, StoreError, Subscription, WatcherTooSlow
 
 #: About once a minute, as upstream.
 BOOKMARK_INTERVAL_SECONDS: Final = 60.0
-#: Initial objects are handed out in pieces, so that a large list is not turned into events at once.
-_INITIAL_CHUNK_EVENTS: Final = 500
 _INITIAL_EVENTS_END: Final = "k8s.io/initial-events-end"
 
 
-@dataclass(frozen=True, slots=True)
-class WatchOptions:
+class WatchOptions(Struct, frozen=True):
     """The query of a watch. ``timeout_seconds`` None: until somebody hangs up."""
 
     label_selector: str = ""
@@ -46,6 +46,7 @@ class WatchOptions:
     revision_match: str = ""
     send_initial_events: bool | None = None
     allow_bookmarks: bool = False
+    continue_token: str = ""
     timeout_seconds: float | None = None
 
 
@@ -54,64 +55,103 @@ class WatchStream:
 
     def __init__(
         self,
+        registry: Registry,
         kind: Kind,
         selection: Selection,
         subscription: Subscription,
-        initial: list[Record],
+        initial: InitialState | None,
         first_bookmark: int | None,
         bookmarks: bool,
         timeout_seconds: float | None,
     ) -> None:
+        self._registry = registry
         self._kind = kind
         self._selection = selection
+        #: Whether changes are what the watcher sees of them.
+        self._as_stored = (selection.everything or selection.told) and not kind.custom and from_storage(kind) is None
         self._subscription = subscription
         self._initial = initial
         self._first_bookmark = first_bookmark
         self._bookmarks = bookmarks
         now = trio.current_time()
-        self._ends_at = now + timeout_seconds if timeout_seconds is not None else float("inf")
-        self._bookmark_at = now + BOOKMARK_INTERVAL_SECONDS if bookmarks else float("inf")
+        self._ends_at = now + timeout_seconds if timeout_seconds is not None else math.inf
+        self._bookmark_at = now + BOOKMARK_INTERVAL_SECONDS if bookmarks else math.inf
         self._ended = False
+        self._alarm: Alarm | None = None
+        self._set_alarm()
 
     async def receive(self) -> list[WatchEvent]:
-        """At least one event; waits. Empty at the end of the stream."""
-        if self._initial:
-            return self._next_initial()
+        """At least one event; waits. Empty at the end of the stream. StatusError Expired: too slow for the initial state."""
+        if self._initial is not None:
+            if events := await self._initial.next():
+                return events
+            self._initial = None
         if self._first_bookmark is not None:
             revision, self._first_bookmark = self._first_bookmark, None
             return [bookmark(self._kind, revision, initial_events_end=True)]
         while not self._ended:
-            changes: Sequence[Change] | None = None
-            with trio.move_on_at(min(self._ends_at, self._bookmark_at)):
-                try:
-                    changes = await self._subscription.receive()
-                except WatcherTooSlow:
-                    self._ended = True
-                    return []
-            if changes is None:
+            try:
+                changes = await self._subscription.receive()
+            except WatcherTooSlow:
+                self._ended = True
+                return []
+            if not changes:
                 event = self._on_clock()
                 if event is not None:
                     return [event]
                 continue
-            events = [event for change in changes if (event := _event(self._selection, change)) is not None]
+            events = await self._events(changes)
             if events:
                 return events
         return []
 
-    def _next_initial(self) -> list[WatchEvent]:
-        chunk, self._initial = self._initial[:_INITIAL_CHUNK_EVENTS], self._initial[_INITIAL_CHUNK_EVENTS:]
-        convert = self._selection.convert
-        return [WatchEvent(ADDED, convert(record.value) if convert else record.value) for record in chunk]
+    def end(self) -> None:
+        """From another task: whoever waits in receive() is told that the stream has ended."""
+        self._ended = True
+        self._subscription.end()
+
+    def close(self) -> None:
+        """Nobody comes to receive() any more."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+
+    def _set_alarm(self) -> None:
+        """A scope with a deadline for each change would cost a third of it."""
+        wake_at = min(self._ends_at, self._bookmark_at)
+        if wake_at != math.inf:
+            self._alarm = self._registry.alarms.set(wake_at, self._subscription.nudge)
+
+    async def _events(self, changes: Sequence[Change]) -> list[WatchEvent]:
+        """What the watcher sees of the changes."""
+        if self._as_stored:
+            return [WatchEvent(change.type, change.value) for change in changes]
+        selection = self._selection
+        wanted = changes if selection.told else [c for c in changes if selection.name is None or c.key.name == selection.name]
+        served = await reading.from_storage(
+            self._registry, self._kind, [change.value for change in wanted], [change.revision for change in wanted]
+        )
+        if selection.everything or selection.told:
+            return [WatchEvent(change.type, raw) for change, raw in zip(wanted, served, strict=True)]
+        both = [change for change in wanted if change.type == MODIFIED and change.previous is not None]
+        earlier = await reading.from_storage(self._registry, self._kind, [change.previous or b"" for change in both])
+        previous = {change.revision: raw for change, raw in zip(both, earlier, strict=True)}
+        events = (
+            _event(selection, change, raw, previous.get(change.revision)) for change, raw in zip(wanted, served, strict=True)
+        )
+        return [event for event in events if event is not None]
 
     def _on_clock(self) -> WatchEvent | None:
+        if self._ended:
+            return None
         now = trio.current_time()
         if now >= self._ends_at:
             self._ended = True
             return bookmark(self._kind, self._subscription.progress()) if self._bookmarks else None
-        if now >= self._bookmark_at:
+        due = now >= self._bookmark_at
+        if due:
             self._bookmark_at = now + BOOKMARK_INTERVAL_SECONDS
-            return bookmark(self._kind, self._subscription.progress())
-        return None
+        self._set_alarm()
+        return bookmark(self._kind, self._subscription.progress()) if due else None
 
 
 def bookmark(kind: Kind, revision: int, *, initial_events_end: bool = False) -> WatchEvent:
@@ -121,20 +161,11 @@ def bookmark(kind: Kind, revision: int, *, initial_events_end: bool = False) -> 
     return WatchEvent(BOOKMARK, orjson.dumps({"kind": kind.kind, "apiVersion": kind.api_version, "metadata": metadata}))
 
 
-def _event(selection: Selection, change: Change) -> WatchEvent | None:
-    """What the watcher sees of a change; None: nothing."""
-    value = change.value
-    convert = selection.convert
-    if selection.everything:
-        return WatchEvent(change.type, convert(value) if convert else value)
-    if selection.name is not None and change.key.name != selection.name:
-        return None
-    if convert is not None:
-        value = convert(value)
+def _event(selection: Selection, change: Change, value: bytes, previous: bytes | None) -> WatchEvent | None:
+    """What a selector makes of a change; None: nothing. ``value`` and ``previous`` are in the served version."""
     matches = selection.matches(change.key, value)
-    if change.type != MODIFIED or change.previous is None:
+    if previous is None:
         return WatchEvent(change.type, value) if matches else None
-    previous = convert(change.previous) if convert else change.previous
     matched = selection.matches(change.key, previous)
     if matches:
         return WatchEvent(MODIFIED if matched else ADDED, value)
@@ -148,39 +179,26 @@ def _at_revision(raw: bytes, revision: int) -> bytes:
     return orjson.dumps(obj)
 
 
-def _check(options: WatchOptions) -> None:
-    def refuse(field: str, why: str) -> errors.StatusError:
-        cause = Cause("FieldValueForbidden", f"Forbidden: {why}", field)
-        return errors.invalid("meta.k8s.io", "ListOptions", "", [cause])
-
-    if options.send_initial_events is None:
-        if options.revision_match:
-            why = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
-            raise refuse("resourceVersionMatch", why)
-        return
-    if options.revision_match != NOT_OLDER_THAN:
-        why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
-        raise refuse("resourceVersionMatch", why)
-
-
 @asynccontextmanager
 async def watch(registry: Registry, kind: Kind, namespace: str, options: WatchOptions) -> AsyncIterator[WatchStream]:
     """StatusError Expired when the revision is no longer held, Timeout when initial events are asked for a later one."""
-    _check(options)
+    check_watch(options.revision_match, options.continue_token, send_initial_events=options.send_initial_events)
     selection = select(kind, options.label_selector, options.field_selector)
     asked = parse_revision(options.revision)
-    initial: list[Record] = []
+    initial: InitialState | None = None
     wants_initial = options.send_initial_events if options.send_initial_events is not None else not asked
     async with AsyncExitStack() as stack:
         try:
             if wants_initial:
                 if asked > registry.store.revision():
                     raise too_large_revision(asked, registry.store.revision())
-                page = await registry.store.list(kind.resource, namespace or None)
-                initial, after = _selected(page.records, selection), page.revision
+                initial = InitialState(registry, kind, namespace, selection)
+                stack.callback(initial.close)
+                await initial.begin()
+                after = initial.revision
             else:
                 after = asked or registry.store.revision()
-            subscribed = registry.store.watch(kind.resource, namespace or None, after=after)
+            subscribed = registry.store.watch(kind.resource, namespace or None, after=after, topic=selection.topic)
             subscription = await stack.enter_async_context(subscribed)
         except (Compacted, FutureRevision):
             # Only a store that went back in time makes a client of the future: it, too, has to list again.
@@ -188,12 +206,15 @@ async def watch(registry: Registry, kind: Kind, namespace: str, options: WatchOp
         except StoreError as error:
             raise as_status(error, kind, "") from error
         first_bookmark = after if options.send_initial_events and options.allow_bookmarks else None
-        bookmarks = options.allow_bookmarks
-        yield WatchStream(kind, selection, subscription, initial, first_bookmark, bookmarks, options.timeout_seconds)
-
-
-def _selected(records: list[Record], selection: Selection) -> list[Record]:
-    if selection.everything:
-        return records
-    convert = selection.convert
-    return [record for record in records if selection.matches(record.key, convert(record.value) if convert else record.value)]
+        stream = WatchStream(
+            registry,
+            kind,
+            selection,
+            subscription,
+            initial,
+            first_bookmark,
+            options.allow_bookmarks,
+            options.timeout_seconds,
+        )
+        stack.callback(stream.close)
+        yield stream

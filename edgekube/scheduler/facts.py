@@ -2,82 +2,69 @@
 
 Enters: decoded pods and nodes.
 Leaves: PodFacts and NodeFacts.
-Holds: facts of a bound pod are small (no terms, no tolerations), for there may be ten thousand.
-Next: scheduler.cluster.
+Holds: facts of a bound pod are small (no node terms, no tolerations), for there may be ten thousand.
+Next: scheduler.cluster, scheduler.pods for those without a node.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from functools import lru_cache
+from typing import Final
 
-from edgekube.api import podstate, times
-from edgekube.api.objects import Object, controller_of, is_deleting, labels_of, name_of, namespace_of, revision_of, uid_of
-from edgekube.scheduler.resources import NONZERO, Amounts, amounts, pod_requests
+from msgspec import Struct
 
-#: spec.schedulerName of the pods that are ours.
-SCHEDULER_NAME: Final = "default-scheduler"
-_ANY_ADDRESS: Final = "0.0.0.0"
+from edgekube import limits
+from edgekube.api import podstate, storage, times
+from edgekube.api.host_ports import HostPort, host_ports
+from edgekube.api.objects import Object, annotations_of, is_deleting, labels_of, name_of, namespace_of, uid_of
+from edgekube.api.pod_requests import NONZERO, Amounts, amounts, pod_requests
+from edgekube.scheduler.disks import Disk, disks_of
+from edgekube.scheduler.terms import PodTerms, pod_terms
 
-
-class HostPort(NamedTuple):
-    address: str
-    protocol: str
-    port: int
-
-    def clashes(self, other: HostPort) -> bool:
-        if (self.protocol, self.port) != (other.protocol, other.port):
-            return False
-        return self.address == other.address or _ANY_ADDRESS in (self.address, other.address)
+#: Others are not looked at by any rule.
+_OWN_ANNOTATIONS: Final = "edgekube.io/"
+#: Why a pod has condition DisruptionTarget when it made room for another.
+PREEMPTED: Final = "PreemptionByScheduler"
 
 
-@dataclass(slots=True)
-class PodFacts:
-    """Everything that counts against a node."""
+class PodFacts(Struct):
+    """Everything that counts against a node, and what makes a pod more important than another."""
 
     uid: str
     namespace: str
     name: str
     node: str
+    labels: dict[str, str]
     requests: Amounts
     nonzero: Amounts
-    ports: tuple[HostPort, ...]
-    #: Pods that share it want to be on different nodes.
-    family: str
-
-
-@dataclass(slots=True)
-class PendingPod:
-    """A pod that wants a node."""
-
-    facts: PodFacts
-    priority: int
-    created_seconds: float
-    revision: str
-    generation: int
-    node_selector: dict[str, str] = field(default_factory=dict)
-    node_affinity: Object = field(default_factory=dict)
-    tolerations: tuple[Object, ...] = ()
-    images: tuple[str, ...] = ()
-    #: What PodScheduled=False says now: (reason, message).
-    told: tuple[str, str] = ("", "")
-    told_at: float | None = None  # when an Event said so last
+    ports: tuple[HostPort, ...] = ()
+    terms: PodTerms | None = None
+    #: Names of its PersistentVolumeClaims.
+    claims: tuple[str, ...] = ()
+    disks: tuple[Disk, ...] = ()
+    priority: int = 0
+    #: Since when it runs; None: it has not said so yet.
+    started_seconds: float | None = None
+    leaving: bool = False
+    #: It is leaving because it was preempted.
+    preempted: bool = False
+    generation: int = 0
 
     def reference(self) -> Object:
         """Enough of the object to record an Event about it."""
-        facts = self.facts
-        metadata = {"namespace": facts.namespace, "name": facts.name, "uid": facts.uid, "resourceVersion": self.revision}
+        metadata = {"namespace": self.namespace, "name": self.name, "uid": self.uid}
         return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata}
 
 
-@dataclass(slots=True)
-class NodeFacts:
+class NodeFacts(Struct):
     name: str
     labels: dict[str, str]
+    annotations: dict[str, str]
     taints: tuple[Object, ...]
     unschedulable: bool
     allocatable: Amounts
     images: dict[str, int]  # name -> bytes
+    features: frozenset[str] = frozenset()
 
 
 def uses_node(pod: Object) -> bool:
@@ -85,67 +72,39 @@ def uses_node(pod: Object) -> bool:
     return bool(podstate.node_of(pod)) and not podstate.is_finished(pod)
 
 
-def wants_node(pod: Object) -> bool:
-    """It is ours to place, now."""
-    spec = pod.get("spec") or {}
-    return (
-        not spec.get("nodeName")
-        and (spec.get("schedulerName") or SCHEDULER_NAME) == SCHEDULER_NAME
-        and not spec.get("schedulingGates")
-        and not podstate.is_finished(pod)
-        and not is_deleting(pod)
-    )
-
-
 def pod_facts(pod: Object) -> PodFacts:
-    spec = pod.get("spec") or {}
-    owner = controller_of(pod)
+    spec, status = pod.get("spec") or {}, pod.get("status") or {}
+    leaving = is_deleting(pod)
+    started = status.get("startTime")
+    target = podstate.condition_of(pod, "DisruptionTarget") if leaving else None
     return PodFacts(
         uid=uid_of(pod),
         namespace=namespace_of(pod),
         name=name_of(pod),
         node=podstate.node_of(pod),
-        requests=pod_requests(pod),
-        nonzero=pod_requests(pod, NONZERO),
-        ports=tuple(_host_ports(spec)),
-        family=str(owner.get("uid")) if owner else _labelled(pod),
-    )
-
-
-def _labelled(pod: Object) -> str:
-    """Pods without controller belong together when their labels are the same; without labels each stands alone."""
-    labels = labels_of(pod)
-    return f"{namespace_of(pod)} {sorted(labels.items())}" if labels else uid_of(pod)
-
-
-def _host_ports(spec: Object) -> list[HostPort]:
-    sidecars = [each for each in spec.get("initContainers") or () if each.get("restartPolicy") == "Always"]
-    return [
-        HostPort(port.get("hostIP") or _ANY_ADDRESS, port.get("protocol") or "TCP", int(port["hostPort"]))
-        for container in [*(spec.get("containers") or ()), *sidecars]
-        for port in container.get("ports") or ()
-        if port.get("hostPort")
-    ]
-
-
-def pending_pod(pod: Object) -> PendingPod:
-    spec, metadata = pod.get("spec") or {}, pod.get("metadata") or {}
-    condition = podstate.condition_of(pod, "PodScheduled") or {}
-    when = metadata.get("creationTimestamp")
-    return PendingPod(
-        facts=pod_facts(pod),
+        labels=labels_of(pod),
+        requests=shared(pod_requests(pod)),
+        nonzero=shared(pod_requests(pod, NONZERO)),
+        ports=host_ports(pod),
+        terms=pod_terms(spec, namespace_of(pod)),
+        claims=tuple(storage.claims_of(pod)),
+        disks=disks_of(spec),
         priority=int(spec.get("priority") or 0),
-        created_seconds=times.parse(when) if when else 0.0,
-        revision=revision_of(pod),
-        generation=int(metadata.get("generation") or 0),
-        node_selector=spec.get("nodeSelector") or {},
-        node_affinity=(spec.get("affinity") or {}).get("nodeAffinity") or {},
-        tolerations=tuple(spec.get("tolerations") or ()),
-        images=tuple(str(each.get("image") or "") for each in spec.get("containers") or ()),
-        told=(str(condition.get("reason") or ""), str(condition.get("message") or ""))
-        if condition.get("status") == "False"
-        else ("", ""),
+        started_seconds=times.parse(started) if started else None,
+        leaving=leaving,
+        preempted=target is not None and target.get("status") == "True" and target.get("reason") == PREEMPTED,
+        generation=int((pod.get("metadata") or {}).get("generation") or 0),
     )
+
+
+def shared(requests: Amounts) -> Amounts:
+    """The same dict for pods that ask for the same; nobody writes into it."""
+    return _shared(tuple(sorted(requests.items())))
+
+
+@lru_cache(maxsize=limits.POD_AMOUNTS_KEPT_MAX)
+def _shared(requests: tuple[tuple[str, int], ...]) -> Amounts:
+    return dict(requests)
 
 
 def node_facts(node: Object) -> NodeFacts:
@@ -153,10 +112,12 @@ def node_facts(node: Object) -> NodeFacts:
     return NodeFacts(
         name=name_of(node),
         labels=labels_of(node),
+        annotations={key: value for key, value in annotations_of(node).items() if key.startswith(_OWN_ANNOTATIONS)},
         taints=tuple(spec.get("taints") or ()),
         unschedulable=bool(spec.get("unschedulable")),
         allocatable=amounts(status.get("allocatable") or status.get("capacity")),
         images={
             name: int(image.get("sizeBytes") or 0) for image in status.get("images") or () for name in image.get("names") or ()
         },
+        features=frozenset(status.get("declaredFeatures") or ()),
     )

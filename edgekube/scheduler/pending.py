@@ -1,9 +1,9 @@
 """Pods that wait for a node: by priority, then by age; those that fitted nowhere wait for a change.
 
-Enters: pending pods, outcomes, and the time.
+Enters: pending pods, outcomes, what happened, and the time.
 Leaves: the next pod to place, and when to look again.
-Holds: a pod that fitted nowhere is tried again when something relevant has changed and its pause is over; the pause doubles from
-BACKOFF_FIRST_SECONDS to BACKOFF_LAST_SECONDS (kube-scheduler's podInitialBackoff, there 1 s, and podMaxBackoff).
+Holds: a pod that fitted nowhere is tried again when something has happened that may help it and its pause is over; the pause
+doubles from BACKOFF_FIRST_SECONDS to BACKOFF_LAST_SECONDS (kube-scheduler's podInitialBackoff, there 1 s, and podMaxBackoff).
 Bound: one place per pending pod.
 Next: reconcile.scheduling.
 """
@@ -11,10 +11,12 @@ Next: reconcile.scheduling.
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Final
 
-from edgekube.scheduler.facts import PendingPod
+from msgspec import Struct
+
+from edgekube.scheduler.pods import PendingPod
 
 BACKOFF_FIRST_SECONDS: Final = 0.1
 BACKOFF_LAST_SECONDS: Final = 10.0
@@ -22,12 +24,14 @@ BACKOFF_LAST_SECONDS: Final = 10.0
 UNSCHEDULABLE_SECONDS: Final = 300.0
 
 
-@dataclass(slots=True)
-class _Parked:
+class _Parked(Struct):
     pod: PendingPod
+    #: The rules that refused it.
+    plugins: frozenset[str]
     ready_at: float  # the pause is over
-    stale_at: float  # tried again in any case
-    woken: bool = False  # something changed since it was parked
+    due_at: float  # tried again then
+    serial: int
+    woken: bool = False  # something happened since it was parked
 
 
 class Pending:
@@ -35,6 +39,8 @@ class Pending:
         self._pods: dict[str, PendingPod] = {}  # active, by uid
         self._heap: list[tuple[int, float, int, str]] = []
         self._parked: dict[str, _Parked] = {}
+        #: (due_at, serial, uid); an entry whose serial is not its pod's any more is old.
+        self._due: list[tuple[float, int, str]] = []
         self._attempts: dict[str, int] = {}
         self._serial = 0
 
@@ -50,9 +56,9 @@ class Pending:
     def _activate(self, pod: PendingPod) -> None:
         uid = pod.facts.uid
         self._parked.pop(uid, None)
-        known = uid in self._pods
+        known = self._pods.get(uid)
         self._pods[uid] = pod
-        if not known:
+        if known is None or known.priority != pod.priority:
             self._serial += 1
             heapq.heappush(self._heap, (-pod.priority, pod.created_seconds, self._serial, uid))
 
@@ -72,27 +78,50 @@ class Pending:
                 return pod
         return None
 
-    def park(self, pod: PendingPod, now: float, *, retry: bool = False) -> None:
+    def park(self, pod: PendingPod, now: float, plugins: frozenset[str] = frozenset(), *, retry: bool = False) -> None:
         """It found no node. ``retry``: try again after the pause, without a change (binding failed)."""
         uid = pod.facts.uid
         attempts = self._attempts.get(uid, 0)
         self._attempts[uid] = attempts + 1
-        pause = min(BACKOFF_LAST_SECONDS, BACKOFF_FIRST_SECONDS * 2 ** min(attempts, 10))
-        self._parked[uid] = _Parked(pod, now + pause, now + UNSCHEDULABLE_SECONDS, retry)
+        ready_at = now + min(BACKOFF_LAST_SECONDS, BACKOFF_FIRST_SECONDS * 2 ** min(attempts, 10))
+        self._serial += 1
+        parked = self._parked[uid] = _Parked(pod, plugins, ready_at, now + UNSCHEDULABLE_SECONDS, self._serial)
+        if retry:
+            parked.woken, parked.due_at = True, ready_at
+        heapq.heappush(self._due, (parked.due_at, parked.serial, uid))
 
-    def something_changed(self) -> None:
-        """A node or the room on one: whatever is parked deserves another look once its pause is over."""
-        for parked in self._parked.values():
-            parked.woken = True
+    def wake(self, helps: Callable[[PendingPod, frozenset[str]], bool]) -> bool:
+        """Something happened: whoever it may help is tried again once its pause is over. True when there is anybody."""
+        found = False
+        for uid, parked in self._parked.items():
+            if not parked.woken and helps(parked.pod, parked.plugins):
+                found = parked.woken = True
+                self._serial += 1
+                parked.due_at, parked.serial = parked.ready_at, self._serial
+                heapq.heappush(self._due, (parked.due_at, parked.serial, uid))
+        return found
+
+    def wake_pod(self, uid: str) -> None:
+        """This one, whatever it waited for."""
+        self.wake(lambda pod, _: pod.facts.uid == uid)
+
+    def waits(self, uid: str) -> bool:
+        return uid in self._parked
 
     def next_at(self) -> float | None:
         """When a parked pod is due."""
-        return min((each.ready_at if each.woken else each.stale_at for each in self._parked.values()), default=None)
+        while self._due:
+            due_at, serial, uid = self._due[0]
+            parked = self._parked.get(uid)
+            if parked is not None and parked.serial == serial:
+                return due_at
+            heapq.heappop(self._due)
+        return None
 
     def _wake_due(self, now: float) -> None:
-        due = [each.pod for each in self._parked.values() if (each.ready_at if each.woken else each.stale_at) <= now]
-        for pod in due:
-            self._activate(pod)
+        while (due_at := self.next_at()) is not None and due_at <= now:
+            *_, uid = heapq.heappop(self._due)
+            self._activate(self._parked[uid].pod)
 
     def __len__(self) -> int:
         return len(self._pods) + len(self._parked)
@@ -100,9 +129,12 @@ class Pending:
 
 def _same_wish(old: PendingPod, new: PendingPod) -> bool:
     return (
-        old.facts == new.facts
+        old.likeness == new.likeness
+        and old.facts.labels == new.facts.labels
+        and old.facts.terms == new.facts.terms
         and old.priority == new.priority
-        and old.node_selector == new.node_selector
-        and old.node_affinity == new.node_affinity
-        and old.tolerations == new.tolerations
+        and old.spread == new.spread
+        and old.volumes == new.volumes
+        and old.preempts == new.preempts
+        and old.nominated == new.nominated
     )

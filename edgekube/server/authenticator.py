@@ -8,6 +8,7 @@ Next: pki.tokens, pki.certificates implement the parts; daemon puts them in a ro
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from edgekube.api.verbs import UserInfo
@@ -16,4 +17,9 @@ from edgekube.api.verbs import UserInfo
 class Authenticator(Protocol):
     async def authenticate(self, peer_certificate: bytes | None, authorization: str) -> UserInfo | None:
         """``peer_certificate`` is DER and already verified against the cluster CA by TLS."""
+        ...
+
+    async def review(self, token: str, audiences: Sequence[str]) -> tuple[UserInfo, Sequence[str]]:
+        """Whose the token is, and for which of the audiences it is meant, one at least (none given: this API server's).
+        StatusError Unauthorized."""
         ...

@@ -2,22 +2,25 @@
 
 Enters: the table of kinds.
 Leaves: JSON documents, and the ETag of the aggregated ones.
-Holds: made on first request and kept as bytes (a few tens of kB); nothing decoded is kept (sources: kubernetes.io,
-"Kubernetes API discovery"; k8s.io/api/apidiscovery/v2).
+Holds: made on first request and kept as bytes (a few tens of kB) until kinds come or go; nothing decoded is kept (sources:
+kubernetes.io, "Kubernetes API discovery"; k8s.io/api/apidiscovery/v2).
 Next: server.app.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import orjson
+from msgspec import Struct
 
-from edgekube.api.kinds import Kind, KindTable
+from edgekube.api import api_services
+from edgekube.api.kinds import Kind
 from edgekube.api.objects import Object
+from edgekube.registry.served_kinds import ServedKinds
 
 AGGREGATED_TYPE: Final = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
@@ -55,8 +58,7 @@ def subresource_body(kind: Kind, subresource: str) -> tuple[str, str, str]:
     return body or (kind.group, kind.version, kind.kind)
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(Struct, frozen=True):
     body: bytes
     etag: str
 
@@ -66,21 +68,63 @@ def _document(value: Object) -> Document:
     return Document(body, f'"{hashlib.sha256(body).hexdigest().upper()}"')
 
 
-class Discovery:
-    """The documents of one table of kinds."""
+class Beyond(Protocol):
+    """What other API servers serve behind this one (server.aggregation.published)."""
 
-    def __init__(self, kinds: KindTable, server_address: str) -> None:
-        """``server_address``: host:port, as APIVersions tells it."""
+    @property
+    def generation(self) -> int:
+        """Rises when an answer of the other two would be another."""
+        ...
+
+    def ordered(self, served: Iterable[tuple[str, str]]) -> list[tuple[str, list[str]]]:
+        """Groups and their versions in the order of discovery, those beyond among ``served``."""
+        ...
+
+    def told(self, group: str, version: str) -> Object | None:
+        """``resources`` and ``freshness`` of an APIVersionDiscovery; None: it is not served beyond."""
+        ...
+
+
+class Alone:
+    """Beyond without any other server."""
+
+    generation = 0
+
+    def ordered(self, served: Iterable[tuple[str, str]]) -> list[tuple[str, list[str]]]:
+        return api_services.sorted_versions(served, {})
+
+    def told(self, group: str, version: str) -> Object | None:
+        return None
+
+
+class Discovery:
+    """The documents of what is served now."""
+
+    def __init__(
+        self,
+        kinds: ServedKinds,
+        server_address: Callable[[], str],
+        beyond: Beyond | None = None,
+        besides: tuple[Kind, ...] = (),
+    ) -> None:
+        """``server_address``: host:port as it is now, as APIVersions tells it. ``beyond``: what other API servers serve.
+        ``besides``: what is served here without being stored."""
         self._kinds = kinds
+        self._besides = besides
+        self._beyond = beyond or Alone()
+        self._order: dict[str, list[str]] = {}
         self._server_address = server_address
         self._made: dict[str, Document] = {}
+        self._generation = (kinds.generation, self._beyond.generation)
 
     def find(self, path: str, *, aggregated: bool) -> Document | None:
         """The document under a path such as /apis/apps/v1; None when nothing is there."""
+        self._renew()
         parts = path.strip("/").split("/")
         match parts:
             case ["api"]:
-                return self._kept("api+" if aggregated else "api", self._aggregated_core if aggregated else self._versions)
+                key = "api+" if aggregated else f"api of {self._server_address()}"
+                return self._kept(key, self._aggregated_core if aggregated else self._versions)
             case ["apis"]:
                 return self._kept("apis+" if aggregated else "apis", self._aggregated if aggregated else self._groups)
             case ["api", "v1"]:
@@ -91,11 +135,18 @@ class Discovery:
                 return self._kept(path, lambda: self._resources(group, version))
         return None
 
+    def _renew(self) -> None:
+        generation = (self._kinds.generation, self._beyond.generation)
+        if self._generation != generation:
+            self._made, self._order, self._generation = {}, {}, generation
+
     def has_group(self, name: str) -> bool:
+        self._renew()
         return name in self._group_names()
 
     def paths(self) -> list[str]:
         """Every path that discovery answers."""
+        self._renew()
         found = ["/api", "/api/v1", "/apis"]
         for group in self._group_names():
             found.append(f"/apis/{group}")
@@ -107,20 +158,26 @@ class Discovery:
             self._made[key] = _document(make())
         return self._made[key]
 
+    def _ordered(self) -> dict[str, list[str]]:
+        """Group -> its versions; what is preferred comes first."""
+        if not self._order:
+            served = dict.fromkeys((kind.group, kind.version) for kind in (*self._kinds.rows, *self._besides))
+            self._order = dict(self._beyond.ordered(served))
+        return self._order
+
     def _group_names(self) -> list[str]:
-        return list(dict.fromkeys(kind.group for kind in self._kinds.rows if kind.group))
+        return [group for group in self._ordered() if group]
 
     def _versions_of(self, group: str) -> list[str]:
-        """The preferred one first: the order of the table."""
-        return list(dict.fromkeys(kind.version for kind in self._kinds.rows if kind.group == group))
+        return self._ordered().get(group, [])
 
     def _rows(self, group: str, version: str) -> Iterable[Kind]:
-        return (kind for kind in self._kinds.rows if kind.group == group and kind.version == version)
+        return (kind for kind in (*self._kinds.rows, *self._besides) if (kind.group, kind.version) == (group, version))
 
     # --- the old form
 
     def _versions(self) -> Object:
-        addresses = [{"clientCIDR": "0.0.0.0/0", "serverAddress": self._server_address}]
+        addresses = [{"clientCIDR": "0.0.0.0/0", "serverAddress": self._server_address()}]
         return {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": addresses}
 
     def _group(self, name: str) -> Object:
@@ -142,12 +199,15 @@ class Discovery:
                 "singularName": kind.singular,
                 "namespaced": kind.namespaced,
                 "kind": kind.kind,
-                "verbs": list(kind.verbs),
+                "verbs": _verbs(kind),
             }
             if kind.short_names:
                 entry["shortNames"] = list(kind.short_names)
             if kind.categories:
                 entry["categories"] = list(kind.categories)
+            stored_as = None if kind in self._besides else self._kinds.stored_row(kind)
+            if stored_as is not None:
+                entry["storageVersionHash"] = _storage_version_hash(stored_as)
             resources.append(entry)
             for subresource in kind.subresources:
                 body_group, body_version, body_kind = subresource_body(kind, subresource)
@@ -177,18 +237,30 @@ class Discovery:
         return {"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items}
 
     def _discovered(self, group: str) -> Object:
-        versions = [
-            {
-                "version": version,
-                "resources": [_discovered_resource(kind) for kind in sorted(self._rows(group, version), key=lambda k: k.plural)],
-                "freshness": "Current",
-            }
-            for version in self._versions_of(group)
-        ]
+        versions = [self._discovered_version(group, version) for version in self._versions_of(group)]
         metadata: Object = {"creationTimestamp": None}
         if group:
             metadata["name"] = group
         return {"metadata": metadata, "versions": versions}
+
+    def _discovered_version(self, group: str, version: str) -> Object:
+        told = self._beyond.told(group, version)
+        if told is not None:
+            return {"version": version, **told}
+        rows = sorted(self._rows(group, version), key=lambda kind: kind.plural)
+        return {"version": version, "resources": [_discovered_resource(kind) for kind in rows], "freshness": "Current"}
+
+
+def _verbs(kind: Kind) -> list[str]:
+    """Of a custom kind that is being emptied upstream names no verb that writes, though finalizers may still be taken off."""
+    terminating = kind.custom and "create" not in kind.verbs
+    return [verb for verb in kind.verbs if not terminating or verb not in ("patch", "update")]
+
+
+def _storage_version_hash(kind: Kind) -> str:
+    """Opaque; another one tells clients that objects are stored in another version than before."""
+    digest = hashlib.sha256(f"{kind.group}/{kind.version}/{kind.kind}".encode()).digest()
+    return base64.b64encode(digest[:8]).decode()
 
 
 def _discovered_resource(kind: Kind) -> Object:
@@ -197,7 +269,7 @@ def _discovered_resource(kind: Kind) -> Object:
         "responseKind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
         "scope": "Namespaced" if kind.namespaced else "Cluster",
         "singularResource": kind.singular,
-        "verbs": list(kind.verbs),
+        "verbs": _verbs(kind),
     }
     if kind.short_names:
         entry["shortNames"] = list(kind.short_names)

@@ -13,20 +13,36 @@ import re
 from typing import Final
 
 import orjson
+from msgspec import Struct
 
 from edgekube import limits
-from edgekube.api import errors
+from edgekube.api import errors, names
+from edgekube.api.delete_options import delete_options_of, of_dry_run
 from edgekube.api.errors import Cause
 from edgekube.api.objects import Object
-from edgekube.api.verbs import DeleteOptions, ListOptions
+from edgekube.api.verbs import APPLY_PATCH, DeleteOptions, ListOptions
 from edgekube.registry.context import IGNORE, STRICT, WARN
-from edgekube.registry.local import delete_options_of
+from edgekube.registry.list_options import check_list
 from edgekube.registry.watch import WatchOptions
 from edgekube.server.routes import Route
 
+
+class WriteOptions(Struct, frozen=True):
+    """metav1 CreateOptions, UpdateOptions and PatchOptions."""
+
+    dry_run: bool
+    #: Warn where the client does not say, as upstream.
+    field_validation: str
+    #: The parameter fieldManager, else the client program's name.
+    field_manager: str
+    force: bool
+
+
+_DURATION: Final = re.compile(r"[-+]?(0|((\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h))+)", re.ASCII)
+_DURATION_PART: Final = re.compile(r"(\d*\.?\d*)(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
+_UNIT_SECONDS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DIGITS: Final = re.compile(r"[-+]?[0-9]+")
 _OPTIONS: Final = {"create": "CreateOptions", "update": "UpdateOptions", "patch": "PatchOptions"}
-_FIELD_MANAGER_BYTES_MAX: Final = 128
 #: Longer text is no int64 unless it begins with zeros, which nobody writes.
 _INT64_CHARACTERS_MAX: Final = 20
 
@@ -43,6 +59,19 @@ def integer(route: Route, name: str) -> int | None:
     return int(text)
 
 
+def timeout_seconds(route: Route) -> float:
+    """What is left to a request: its parameter timeout, as time.ParseDuration reads it, and no more than REQUEST_SECONDS_MAX,
+    which 0 stands for as well. StatusError BadRequest."""
+    text = route.parameter("timeout")
+    if not text:
+        return limits.REQUEST_SECONDS_MAX
+    if _DURATION.fullmatch(text) is None:
+        quoted = orjson.dumps(text).decode()
+        raise errors.bad_request(f"invalid timeout specified in the request URL - time: invalid duration {quoted}")
+    asked = sum(float(number or "0") * _UNIT_SECONDS[unit] for number, unit in _DURATION_PART.findall(text))
+    return asked if 0 < asked < limits.REQUEST_SECONDS_MAX and not text.startswith("-") else limits.REQUEST_SECONDS_MAX
+
+
 def boolean(route: Route, name: str) -> bool | None:
     return route.flag(name) if name in route.query else None
 
@@ -50,9 +79,12 @@ def boolean(route: Route, name: str) -> bool | None:
 def list_options(route: Route) -> ListOptions:
     limit = min(integer(route, "limit") or 0, limits.LIST_LIMIT_MAX)
     integer(route, "timeoutSeconds")  # a list takes no such time, but the text has to be a number
-    if route.verb == "list" and "sendInitialEvents" in route.query:
-        cause = Cause("FieldValueForbidden", "Forbidden: sendInitialEvents is forbidden for list", "sendInitialEvents")
-        raise errors.invalid("meta.k8s.io", "ListOptions", "", [cause])
+    check_list(
+        route.parameter("resourceVersion"),
+        route.parameter("resourceVersionMatch"),
+        route.parameter("continue"),
+        send_initial_events="sendInitialEvents" in route.query,
+    )
     return ListOptions(
         label_selector=route.parameter("labelSelector"),
         field_selector=route.parameter("fieldSelector"),
@@ -79,46 +111,59 @@ def watch_options(route: Route, draw: random.Random) -> WatchOptions:
         revision_match=route.parameter("resourceVersionMatch"),
         send_initial_events=boolean(route, "sendInitialEvents"),
         allow_bookmarks=route.flag("allowWatchBookmarks"),
+        continue_token=route.parameter("continue"),
         timeout_seconds=timeout,
     )
 
 
 def dry_run(route: Route) -> bool:
     values = [value for value in route.query.get("dryRun", []) if value]
-    if not values:
-        return False
-    if any(value != "All" for value in values):
-        shown = ", ".join(f'"{value}"' for value in values)
-        cause = Cause("FieldValueNotSupported", f'Unsupported value: [{shown}]: supported values: "All"', "dryRun")
-        raise _refused(route, cause)
-    return True
+    if causes := of_dry_run(values):
+        raise _refused(route, causes)
+    return bool(values)
 
 
-def field_validation(route: Route) -> str:
-    """Warn where the client does not say, as upstream."""
-    value = route.parameter("fieldValidation")
-    if value in ("", WARN):
-        return WARN
-    if value not in (IGNORE, STRICT):
-        why = f'Unsupported value: "{value}": supported values: "", "Ignore", "Strict", "Warn"'
-        raise _refused(route, Cause("FieldValueNotSupported", why, "fieldValidation"))
-    return value
+def write_options(route: Route, user_agent: str, patch_type: str = "") -> WriteOptions:
+    """Of create, update and patch. StatusError Invalid names everything that is wrong."""
+    manager = route.parameter("fieldManager")
+    causes: list[Cause] = []
+    if patch_type == APPLY_PATCH:
+        if not manager:
+            causes.append(Cause("FieldValueRequired", "Required value: is required for apply patch", "fieldManager"))
+    elif route.verb == "patch" and "force" in route.query:
+        causes.append(Cause("FieldValueForbidden", "Forbidden: may not be specified for non-apply patch", "force"))
+    if len(manager.encode()) > limits.FIELD_MANAGER_BYTES_MAX:
+        why = f"Too long: may not be more than {limits.FIELD_MANAGER_BYTES_MAX} bytes"
+        causes.append(Cause("FieldValueTooLong", why, "fieldManager"))
+    elif manager:
+        shown = orjson.dumps(manager).decode()
+        causes += (
+            Cause("FieldValueInvalid", f"Invalid value: {shown}: {message}", "fieldManager")
+            for message in names.field_manager(manager)
+        )
+    values = [value for value in route.query.get("dryRun", []) if value]
+    causes += of_dry_run(values)
+    validation = route.parameter("fieldValidation") or WARN
+    if validation not in (IGNORE, WARN, STRICT):
+        why = f'Unsupported value: "{validation}": supported values: "", "Ignore", "Strict", "Warn"'
+        causes.append(Cause("FieldValueNotSupported", why, "fieldValidation"))
+    if causes:
+        raise _refused(route, causes)
+    return WriteOptions(bool(values), validation, manager or _program(user_agent), route.flag("force"))
 
 
-def check_field_manager(route: Route) -> None:
-    """fieldManager is not kept before server-side apply is here; what upstream refuses is refused."""
-    name = route.parameter("fieldManager")
-    if len(name.encode()) > _FIELD_MANAGER_BYTES_MAX:
-        why = f"Too long: may not be more than {_FIELD_MANAGER_BYTES_MAX} bytes"
-        raise _refused(route, Cause("FieldValueTooLong", why, "fieldManager"))
-    if not name.isprintable():
-        why = f"Invalid value: {orjson.dumps(name).decode()}: should only contain printable characters"
-        raise _refused(route, Cause("FieldValueInvalid", why, "fieldManager"))
+def _program(user_agent: str) -> str:
+    """``kubectl/v1.36.0 (linux/amd64) …`` → ``kubectl``: what can be printed of it, cut to what a name may have."""
+    program = user_agent.partition("/")[0]
+    if program.isascii() and program.isprintable():
+        return program[: limits.FIELD_MANAGER_BYTES_MAX]
+    printable = "".join(filter(str.isprintable, program))
+    return printable.encode()[: limits.FIELD_MANAGER_BYTES_MAX].decode(errors="ignore")
 
 
-def _refused(route: Route, cause: Cause) -> errors.StatusError:
+def _refused(route: Route, causes: list[Cause]) -> errors.StatusError:
     kind = _OPTIONS.get(route.verb, "DeleteOptions")
-    return errors.invalid("meta.k8s.io", kind, "", [cause])
+    return errors.invalid("meta.k8s.io", kind, "", causes)
 
 
 def delete_options(route: Route, body: Object | None) -> DeleteOptions:

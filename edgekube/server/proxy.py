@@ -1,31 +1,36 @@
 """The proxy subresource: HTTP through this server to a pod, a service or a node's agent.
 
 Enters: a request on …/proxy/PATH of a pod, service or node.
-Leaves: the other side's answer, streamed.
-Holds: the other side never sees the client's token or certificate; names are ``[https:]name[:port]``; links of a page lead back
-through the proxy (source: kubernetes.io, "Access Services Running on Clusters"; k8s.io/kubernetes
-pkg/registry/core/{pod,service,node}).
+Leaves: the other side's answer, streamed; after an upgrade the raw bytes both ways.
+Holds: the other side never sees the client's token or certificate, and is no loopback address; names are ``[https:]name[:port]``;
+links of a page lead back through the proxy; a pod of another node is dialled by its agent (source: kubernetes.io, "Access
+Services Running on Clusters"; k8s.io/kubernetes pkg/registry/core/{pod,service,node}).
 Bound: limits.REQUEST_BODY_BYTES_MAX; limits.PROXY_PAGE_BYTES_MAX; limits.AGENT_CONNECT_SECONDS to connect.
 Next: server.proxied_html; server.agents; wire.client.
 """
 
 from __future__ import annotations
 
-import ssl
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import trio
 
 from edgekube import limits
 from edgekube.api import errors
-from edgekube.api.kinds import ENDPOINTSLICE, NODE, POD, SERVICE
-from edgekube.api.objects import Object, labels_of
+from edgekube.api.kinds import NODE, POD, SERVICE
+from edgekube.api.objects import Object
+from edgekube.api.reachable import is_reachable
+from edgekube.registry.service_places import Place, endpoints_of
 from edgekube.registry.state import Registry
 from edgekube.server.agents import AgentConnections
-from edgekube.server.proxied_html import rewritten_page, rewritten_url
+from edgekube.server.pod_dialing import through_agent
 from edgekube.server.routes import Route
+from edgekube.server.tunnel import switching
 from edgekube.wire.client import ClientResponse, HttpConnection, ProtocolError
 from edgekube.wire.protocol import BodyTooLarge, Disconnected, Request, Responder
+from edgekube.wire.splice import splice
+from edgekube.wire.tls import unverified_client_context
 from edgekube.wire.transport import connect
 
 PROXY: Final = "proxy"
@@ -41,13 +46,16 @@ _CROSS_ORIGIN: Final = "access-control-"
 
 
 class Proxy:
-    def __init__(self, registry: Registry, agents: AgentConnections) -> None:
+    def __init__(self, registry: Registry, agents: AgentConnections, reachable: Callable[[str], bool] = is_reachable) -> None:
+        """``reachable``: whether an address is one to go to at all."""
+        self._reachable = reachable
         self._registry = registry
         self._agents = agents
 
     async def serve(self, request: Request, responder: Responder, route: Route) -> None:
         if "upgrade" in request.headers:
-            raise errors.StatusError("NotImplemented", "upgrades through a proxy subresource are not served", code=501)
+            await self._upgrade(request, responder, route)
+            return
         if request.method in ("GET", "HEAD") and route.plural != NODE.plural and request.path.endswith(f"/{PROXY}"):
             # Relative links of the page would miss it otherwise.
             query = f"?{request.query}" if request.query else ""
@@ -63,32 +71,64 @@ class Proxy:
         finally:
             connection.close()
 
+    async def _upgrade(self, request: Request, responder: Responder, route: Route) -> None:
+        """A WebSocket, or whatever the two agree on: their own bytes, both ways."""
+        if request.http_version != "1.1":
+            raise errors.bad_request("an upgrade needs HTTP/1.1")
+        connection = await self._open(route)
+        try:
+            _, rest = _split(request.path)
+            target = "/" + rest + (f"?{request.query}" if request.query else "")
+            headers = {name: value for name, value in request.headers.items() if name not in _KEPT_BACK}
+            headers |= {"connection": "Upgrade", "upgrade": request.headers["upgrade"]}
+            try:
+                response, stream = await connection.upgrade(request.method, target, headers)
+            except (ProtocolError, Disconnected, OSError, ValueError) as error:
+                raise errors.unreachable(f"error trying to reach service: {error}") from error
+            if stream is None:
+                await _send_on(responder, response, _without_hops(response.headers))
+                return
+            client = await responder.upgrade()
+            await client.send_all(switching(response.headers))
+            await splice(client, stream)
+        finally:
+            connection.close()
+
     async def _open(self, route: Route) -> HttpConnection:
         scheme, name, port = parts_of(route.name)
         if route.plural == NODE.plural:
             return await self._agents.open(name)
         if route.plural == POD.plural:
-            host, number = await self._pod(route.namespace, name, port)
+            place = await self._pod(route.namespace, name, port)
         else:
-            host, number = await self._service(route.namespace, name, port)
-        context = _unverified() if scheme == "https" else None
+            place = await self._service(route.namespace, name, port)
+        if not self._reachable(place.host):
+            # A pod's status or an endpoint said so; what listens on this machine's loopback is not for those who may write them.
+            raise errors.bad_request("address not allowed")
+        if place.pod and not self._agents.is_here(place.node):
+            transport = await through_agent(self._agents, place, tls=scheme == "https")
+            return HttpConnection(transport, f"{place.host}:{place.port}")
+        host, number = place.host, place.port
+        # A pod's certificate vouches for nothing that we know: upstream's proxy does not look at it either.
+        context = unverified_client_context() if scheme == "https" else None
         try:
             with trio.fail_after(limits.AGENT_CONNECT_SECONDS):
                 transport = await connect(host, number, context=context)
         except (OSError, trio.TooSlowError) as error:
-            raise errors.unavailable(f"error trying to reach service: {host}:{number}: {error}") from error
+            raise errors.unreachable(f"error trying to reach service: {host}:{number}: {error}") from error
         return HttpConnection(transport, f"{host}:{number}")
 
-    async def _pod(self, namespace: str, name: str, port: str) -> tuple[str, int]:
+    async def _pod(self, namespace: str, name: str, port: str) -> Place:
         pod = await self._registry.find(POD, namespace, name)
         if pod is None:
             raise errors.not_found("", "pods", name)
         address = (pod.get("status") or {}).get("podIP")
         if not address:
-            raise errors.unavailable(f"pod {name} has no address yet")
-        return str(address), _container_port(pod, port)
+            raise errors.unreachable(f"pod {name} has no address yet")
+        node = str((pod.get("spec") or {}).get("nodeName") or "")
+        return Place(str(address), _container_port(pod, port), node, namespace, name if node else "")
 
-    async def _service(self, namespace: str, name: str, port: str) -> tuple[str, int]:
+    async def _service(self, namespace: str, name: str, port: str) -> Place:
         """A ready endpoint of the service, drawn anew for each request."""
         service = await self._registry.find(SERVICE, namespace, name)
         if service is None:
@@ -99,14 +139,9 @@ class Proxy:
         else:
             found = next((p for p in ports if port in (str(p.get("port")), p.get("name"))), None)
             if found is None:
-                raise errors.unavailable(f'no service port "{port}" found for service "{name}"')
+                raise errors.unreachable(f'no service port "{port}" found for service "{name}"')
             wanted = str(found.get("name") or "")
-        choices: list[tuple[str, int]] = []
-        for slice_ in await self._registry.everything(ENDPOINTSLICE, namespace):
-            if labels_of(slice_).get("kubernetes.io/service-name") == name:
-                choices += ready_endpoints(slice_, wanted)
-        if not choices:
-            raise errors.unavailable(f'no endpoints available for service "{name}"')
+        choices = await endpoints_of(self._registry, namespace, name, wanted)
         return self._registry.draw.choice(choices)
 
     async def _pass_on(self, request: Request, responder: Responder, connection: HttpConnection, body: bytes) -> None:
@@ -119,22 +154,28 @@ class Proxy:
         try:
             response = await connection.request(request.method, target, headers, body or None)
         except (ProtocolError, Disconnected, OSError, ValueError) as error:
-            raise errors.unavailable(f"error trying to reach service: {error}") from error
-        answered = {
-            name: value
-            for name, value in response.headers.items()
-            if name not in _HOP_BY_HOP and not name.startswith(_CROSS_ORIGIN)
-        }
+            raise errors.unreachable(f"error trying to reach service: {error}") from error
+        answered = _without_hops(response.headers)
         hosts = (connection.authority, host or connection.authority)
         if location := answered.get("location"):
+            from edgekube.server.proxied_html import rewritten_url  # it brings half a megabyte of entities
+
             answered["location"] = rewritten_url(location, root, hosts)
         if is_page(response) and request.method != "HEAD":
             await _send_page(responder, response, answered, root, hosts)
             return
-        await responder.start(response.status, answered)
-        while piece := await response.receive_some():
-            await responder.write(piece)
-        await responder.end()
+        await _send_on(responder, response, answered)
+
+
+def _without_hops(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name not in _HOP_BY_HOP and not name.startswith(_CROSS_ORIGIN)}
+
+
+async def _send_on(responder: Responder, response: ClientResponse, headers: dict[str, str]) -> None:
+    await responder.start(response.status, headers)
+    while piece := await response.receive_some():
+        await responder.write(piece)
+    await responder.end()
 
 
 def is_page(response: ClientResponse) -> bool:
@@ -159,6 +200,8 @@ async def _send_page(
             await responder.write(piece)
         await responder.end()
         return
+    from edgekube.server.proxied_html import rewritten_page
+
     # Every byte is a character of Latin-1, and markup is the same there and in every superset of ASCII.
     page = rewritten_page(body.decode("latin-1"), root, hosts).encode("latin-1")
     answered.pop("content-length", None)
@@ -190,26 +233,8 @@ def _container_port(pod: Object, port: str) -> int:
     return int(named["containerPort"])
 
 
-def ready_endpoints(slice_: Object, port_name: str) -> list[tuple[str, int]]:
-    numbers = [int(p["port"]) for p in slice_.get("ports") or [] if str(p.get("name") or "") == port_name and p.get("port")]
-    return [
-        (str(endpoint["addresses"][0]), number)
-        for endpoint in slice_.get("endpoints") or []
-        if (endpoint.get("conditions") or {}).get("ready") is not False and endpoint.get("addresses")
-        for number in numbers
-    ]
-
-
 def _split(path: str) -> tuple[str, str]:
     """…/NAME/proxy, and what follows it in the path as it was sent, escapes untouched."""
     parts = path.split("/")
     end = (5 if parts[3] == "namespaces" else 3) + 3
     return "/".join(parts[:end]), "/".join(parts[end:])
-
-
-def _unverified() -> ssl.SSLContext:
-    """A pod's certificate vouches for nothing that we know: upstream's proxy does not look at it either."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context

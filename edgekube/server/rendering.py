@@ -17,6 +17,7 @@ import orjson
 
 from edgekube.api.kinds import CREATE_ONLY, Kind
 from edgekube.api.objects import Object
+from edgekube.api.protobuf import PROTOBUF_TYPE
 from edgekube.api.verbs import BOOKMARK, RawList, WatchEvent
 from edgekube.server.negotiation import YAML, Form, not_acceptable
 
@@ -34,7 +35,11 @@ _metadata_of: Final = msgspec.json.Decoder(_WithMetadata).decode
 
 
 def dressed(body: bytes, form: Form) -> bytes:
-    """JSON as YAML, or with line breaks."""
+    """JSON as YAML, as protobuf, or with line breaks."""
+    if form.media_type == PROTOBUF_TYPE:
+        from edgekube.api.protobuf_answers import encode  # few clients want it
+
+        return encode(orjson.loads(body))
     if form.media_type == YAML:
         import yaml
 
@@ -54,13 +59,27 @@ def list_metadata(listed: RawList) -> Object:
 
 
 def _envelope(kind: str, api_version: str, metadata: Object, items: list[bytes]) -> bytes:
-    head = orjson.dumps({"kind": kind, "apiVersion": api_version, "metadata": metadata})
-    return b"".join((head[:-1], b',"items":[', b",".join(items), b"]}"))
+    """In one copy: a long list is megabytes."""
+    head = orjson.dumps({"kind": kind, "apiVersion": api_version, "metadata": metadata})[:-1] + b',"items":['
+    if not items:
+        return head + b"]}"
+    parts = [head + items[0], *items[1:]]
+    parts[-1] += b"]}"
+    return b",".join(parts)
+
+
+def _without_types(kind: Kind, items: list[bytes]) -> list[bytes]:
+    """Items of a list of a built-in kind do not say what they are, as upstream's: Go clients would keep it, and find that an
+    object from a list is not equal to the same one asked for alone."""
+    head = kind.head
+    size = len(head)
+    return [b"{" + item[size:] if item.startswith(head) else item for item in items]
 
 
 def list_body(kind: Kind, listed: RawList, form: Form, include: str = INCLUDE_METADATA) -> bytes:
     if not form.view:
-        return _envelope(kind.list_kind, kind.api_version, list_metadata(listed), listed.items)
+        items = listed.items if kind.custom else _without_types(kind, listed.items)
+        return _envelope(kind.list_kind, kind.api_version, list_metadata(listed), items)
     if form.view == "Table":
         return table(kind, listed.items, list_metadata(listed), form, include, with_columns=True)
     partial = [_partial(raw, form) for raw in listed.items]
@@ -102,7 +121,7 @@ def table(kind: Kind, items: list[bytes], metadata: Object, form: Form, include:
         "kind": "Table",
         "apiVersion": f"meta.k8s.io/{form.version}",
         "metadata": metadata,
-        "columnDefinitions": columns_of(kind) if with_columns else None,
+        "columnDefinitions": [column.as_object() for column in columns_of(kind)] if with_columns else None,
     })  # fmt: skip
     return b"".join((head[:-1], b',"rows":[', b",".join(rows), b"]}"))
 
@@ -122,6 +141,10 @@ def event_line(kind: Kind, event: WatchEvent, form: Form, include: str, *, first
         raw = _table_event(kind, event, form, include, first=first)
     elif form.view:
         raw = _partial(raw, form)
+    if form.media_type == PROTOBUF_TYPE:
+        from edgekube.api.protobuf_answers import encode_event
+
+        return encode_event(event.type, orjson.loads(raw))
     return b"".join((b'{"type":"', event.type.encode(), b'","object":', raw, b"}\n"))
 
 

@@ -9,29 +9,32 @@ Next: registry.get … registry.deletecollection; server.watching; server.review
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 import orjson
 import trio
+from msgspec import Struct, field
 
 from edgekube import limits
 from edgekube.api import decode, errors, strict
+from edgekube.api.apply_body import configuration
 from edgekube.api.kinds import Kind
 from edgekube.api.objects import Object, name_of
 from edgekube.api.protobuf import PROTOBUF_TYPE, decode_protobuf
-from edgekube.api.verbs import DeleteOptions, UserInfo
-from edgekube.registry import checks, create, delete, deletecollection, get, identity, update
+from edgekube.api.verbs import APPLY_PATCH, DeleteOptions, UserInfo
+from edgekube.registry import apply as applying
+from edgekube.registry import checks, create, delete, deletecollection, get, identity, list_options, update
 from edgekube.registry import list as listing
 from edgekube.registry import patch as patching
-from edgekube.registry.context import IGNORE, Context
+from edgekube.registry.context import APPLY, IGNORE, UPDATE, Context
+from edgekube.registry.faults import too_large_revision
 from edgekube.registry.local import create_subresource
 from edgekube.registry.state import Registry
 from edgekube.registry.strategies import strategy_of
 from edgekube.registry.subresources import scale
 from edgekube.server import parameters, rendering
 from edgekube.server.discovery import subresource_verbs
-from edgekube.server.negotiation import YAML, Form, negotiate
+from edgekube.server.negotiation import YAML, Form, check_form, check_view, negotiate
 from edgekube.server.respond import send
 from edgekube.server.routes import Route
 from edgekube.wire.protocol import BodyTooLarge, Request, Responder
@@ -39,6 +42,11 @@ from edgekube.wire.protocol import BodyTooLarge, Request, Responder
 T = TypeVar("T")
 
 _YAML_THREADS: Final = trio.CapacityLimiter(1)
+_BODY_TYPES: Final = ("application/json", "application/yaml")
+#: strconv.ParseBool.
+_TRUE: Final = frozenset({"1", "t", "T", "true", "TRUE", "True"})
+#: Programs that show an answer to a person as it is.
+_PEOPLE: Final = ("curl", "Wget", "Mozilla/5.0")
 #: Subresources whose get is the object itself.
 _WHOLE_OBJECT: Final = ("", "status", "ephemeralcontainers", "resize", "approval")
 _ORPHANED_PODS: Final = (
@@ -48,6 +56,10 @@ _ORPHANED_PODS: Final = (
 #: Verbs on one object, and verbs on a collection: a path that fits the other has no such method.
 _NAMED: Final = ("update", "patch")
 _UNNAMED: Final = ("create",)
+#: Bodies that must say which pod they are about, beside the path.
+_NAMED_BODIES: Final = ("binding", "eviction")
+#: Parameters that admission sees among a write's options.
+_WRITE_OPTIONS: Final = ("fieldManager", "fieldValidation")
 #: (plural, subresource) -> the definition of a body that is no resource.
 _BODY_DEFINITIONS: Final = {
     "binding": ("io.k8s.api.core.v1.Binding", "Binding", "v1"),
@@ -57,8 +69,7 @@ _BODY_DEFINITIONS: Final = {
 }
 
 
-@dataclass(slots=True)
-class Exchange:
+class Exchange(Struct):
     """One request on a resource, and everything an answer needs."""
 
     registry: Registry
@@ -69,6 +80,9 @@ class Exchange:
     user: UserInfo
     #: Texts for Warning headers, of an error's answer, too.
     warnings: list[str] = field(default_factory=list)
+    #: What admission says for the audit log.
+    annotations: dict[str, str] = field(default_factory=dict)
+    check_create: Callable[[], object] | None = None
 
     @property
     def form(self) -> Form:
@@ -80,16 +94,32 @@ class Exchange:
         except BodyTooLarge:
             raise errors.entity_too_large(f"limit is {limits.REQUEST_BODY_BYTES_MAX}") from None
 
-    def context(self) -> Context:
+    def context(self, patch_type: str = "") -> Context:
         route = self.route
-        parameters.check_field_manager(route)
-        return Context(self.user, parameters.dry_run(route), parameters.field_validation(route), self.warnings)
+        options = parameters.write_options(route, self.request.headers.get("user-agent", ""), patch_type)
+        return Context(
+            self.user,
+            options.dry_run,
+            options.field_validation,
+            self.warnings,
+            self.annotations,
+            field_manager=options.field_manager,
+            operation=APPLY if patch_type == APPLY_PATCH else UPDATE,
+            force=options.force,
+            check_create=self.check_create,
+            options={name: route.parameter(name) for name in _WRITE_OPTIONS if name in route.query},
+        )
 
     async def decoded(self, context: Context) -> Object:
         """The body's object; fields given twice are kept in the context."""
         content_type = self.request.headers.get("content-type", "")
         body = await self.body()
         media_type = decode.media_type(content_type)
+        accepted = _BODY_TYPES if self.kind.custom and self.route.subresource != "scale" else (*_BODY_TYPES, PROTOBUF_TYPE)
+        if media_type and media_type not in accepted:
+            raise errors.unsupported_media_type(
+                f"the body of the request was in an unknown format - accepted media types include: {', '.join(accepted)}"
+            )
         if media_type == PROTOBUF_TYPE:
             return decode_protobuf(body)
         if context.field_validation == IGNORE:
@@ -102,6 +132,7 @@ class Exchange:
         """``raw`` is one object's JSON, of ``kind`` (default: the route's)."""
         form = self.form
         if not form.is_plain:
+            check_view(form, (kind or self.kind).kind, of_list=False)
             raw = rendering.object_body(kind or self.kind, raw, form, self.include())
         await self.send(raw, form, status)
 
@@ -111,15 +142,19 @@ class Exchange:
 
     async def send(self, body: bytes, form: Form, status: int = 200) -> None:
         """``body`` is JSON; it is sent as YAML, or with line breaks, where the client asked for it."""
-        if form.media_type == YAML and len(body) > limits.YAML_INLINE_BYTES_MAX:
+        if form.media_type in (YAML, PROTOBUF_TYPE) and len(body) > limits.YAML_INLINE_BYTES_MAX:
             body = await trio.to_thread.run_sync(rendering.dressed, body, form, limiter=_YAML_THREADS)
-        elif form.media_type == YAML or self.pretty:
+        elif form.media_type in (YAML, PROTOBUF_TYPE) or form.pretty or self.pretty:
             body = rendering.dressed(body, form)
         await send(self.request, self.responder, status, body, content_type=form.content_type, warnings=self.warnings)
 
     @property
     def pretty(self) -> bool:
-        return self.route.flag("pretty")
+        """People like line breaks, and so do the tools that they type into."""
+        asked = self.route.parameter("pretty") if "pretty" in self.route.query else ""
+        if asked:
+            return asked in _TRUE
+        return self.request.headers.get("user-agent", "").startswith(_PEOPLE)
 
     def include(self) -> str:
         value = self.route.parameter("includeObject") or rendering.INCLUDE_METADATA
@@ -141,10 +176,12 @@ async def _beside(media_type: str, parse: Callable[[bytes, str], T], body: bytes
 async def serve(exchange: Exchange) -> None:
     """Everything but watches, reviews and tunnels. StatusError for what fails."""
     route, kind = exchange.route, exchange.kind
-    exchange.form  # noqa: B018 - an answer that nobody can read is refused before anything is written
+    check_form(exchange.form, kind, route.subresource)  # an answer that nobody can read is refused before anything is written
     if route.subresource:
         _check_subresource(kind, route)
     elif route.verb not in kind.verbs or route.verb in (_UNNAMED if route.name else _NAMED):
+        if kind.custom and route.verb == "create" and not route.name:
+            exchange.registry.custom.may_create(kind)
         raise _not_allowed()
     match route.verb:
         case "get":
@@ -184,11 +221,15 @@ async def _get(exchange: Exchange) -> None:
         return
     if route.subresource not in _WHOLE_OBJECT:
         raise _not_allowed()
+    revision = list_options.parse_revision(route.parameter("resourceVersion"))
+    if revision > registry.store.revision():
+        raise too_large_revision(revision, registry.store.revision())
     await exchange.answer(await get.get(registry, kind, route.namespace, route.name))
 
 
 async def _list(exchange: Exchange) -> None:
     route, kind, form = exchange.route, exchange.kind, exchange.form
+    check_view(form, kind.list_kind, of_list=True)
     listed = await listing.list_objects(
         exchange.registry,
         kind,
@@ -219,7 +260,9 @@ async def _create_below(exchange: Exchange, subresource: str, obj: Object, conte
         kind = pods
     definition = _BODY_DEFINITIONS.get(subresource)
     if definition is not None:
-        checks.report(kind, strict.check_named(*definition, obj).messages(), context)
+        checks.report(kind, strict.check_named(*definition, obj).unknown, context)
+    if subresource in _NAMED_BODIES and name_of(obj) != name:
+        raise errors.bad_request(f"name in URL does not match name in {subresource.capitalize()} object")
     identity.check_name(name, obj)
     made = await create_subresource(exchange.registry, kind, route.namespace, name, subresource, obj, context)
     await exchange.answer_status(made, code=201)
@@ -229,7 +272,7 @@ async def _update(exchange: Exchange) -> None:
     route, kind, context = exchange.route, exchange.kind, exchange.context()
     obj = await exchange.decoded(context)
     if route.subresource == "scale":
-        checks.report(kind, strict.check_named(*_BODY_DEFINITIONS["scale"], obj).messages(), context)
+        checks.report(kind, strict.check_named(*_BODY_DEFINITIONS["scale"], obj).unknown, context)
         result = await scale.update_scale(exchange.registry, kind, route.namespace, route.name, obj, context)
         await exchange.answer(result.raw, kind=scale.SCALE)
         return
@@ -240,10 +283,14 @@ async def _update(exchange: Exchange) -> None:
 
 
 async def _patch(exchange: Exchange) -> None:
-    route, kind, context = exchange.route, exchange.kind, exchange.context()
+    route, kind = exchange.route, exchange.kind
     patch_type = decode.media_type(exchange.request.headers.get("content-type", ""))
     patching.check_type(kind, patch_type)
+    context = exchange.context(patch_type)
     body = await exchange.body()
+    if patch_type == APPLY_PATCH:
+        await _apply(exchange, body, context)
+        return
     if route.subresource == "scale":
         result = await scale.patch_scale(exchange.registry, kind, route.namespace, route.name, body, patch_type, context)
         await exchange.answer(result.raw, kind=scale.SCALE)
@@ -252,6 +299,19 @@ async def _patch(exchange: Exchange) -> None:
         exchange.registry, kind, route.namespace, route.name, body, patch_type, context, subresource=route.subresource
     )
     await exchange.answer(result.raw)
+
+
+async def _apply(exchange: Exchange, body: bytes, context: Context) -> None:
+    route, kind, registry = exchange.route, exchange.kind, exchange.registry
+    config, repeated = await _beside(YAML, configuration, body, "")
+    if route.subresource == "scale":
+        result = await scale.apply_scale(registry, kind, route.namespace, route.name, config, context, repeated)
+        await exchange.answer(result.raw, kind=scale.SCALE)
+        return
+    result = await applying.apply(
+        registry, kind, route.namespace, route.name, config, context, subresource=route.subresource, repeated=repeated
+    )
+    await exchange.answer(result.raw, status=201 if result.created else 200)
 
 
 def _warn_of_orphans(exchange: Exchange, options: DeleteOptions) -> None:
@@ -275,7 +335,7 @@ async def _delete(exchange: Exchange) -> None:
     route, kind = exchange.route, exchange.kind
     options = parameters.delete_options(route, await _delete_body(exchange))
     _warn_of_orphans(exchange, options)
-    context = Context(exchange.user, dry_run=options.dry_run)
+    context = Context(exchange.user, options.dry_run, warnings=exchange.warnings, annotations=exchange.annotations)
     done = await delete.delete(exchange.registry, kind, route.namespace, route.name, context, options)
     if not done.gone or strategy_of(kind).returns_deleted:
         await exchange.answer(done.last.raw)
@@ -292,7 +352,7 @@ async def _delete_collection(exchange: Exchange) -> None:
     route, kind, form = exchange.route, exchange.kind, exchange.form
     options = parameters.delete_options(route, await _delete_body(exchange))
     _warn_of_orphans(exchange, options)
-    context = Context(exchange.user, dry_run=options.dry_run)
+    context = Context(exchange.user, options.dry_run, warnings=exchange.warnings, annotations=exchange.annotations)
     selection = parameters.list_options(route)
     deleted = await deletecollection.delete_collection(exchange.registry, kind, route.namespace, context, selection, options)
     await exchange.send(rendering.list_body(kind, deleted, form, exchange.include()), form)

@@ -2,7 +2,8 @@
 
 Enters: a body or a StatusError.
 Leaves: one response.
-Holds: large bodies are compressed only for clients that take it, and the largest of them outside the event loop.
+Holds: an error comes in the form in which the client reads objects; large bodies are compressed only for clients that take it,
+and the largest of them outside the event loop.
 Next: wire.
 """
 
@@ -16,6 +17,8 @@ import trio
 
 from edgekube import limits
 from edgekube.api.errors import StatusError
+from edgekube.api.protobuf import PROTOBUF_TYPE
+from edgekube.server.negotiation import YAML, negotiate
 from edgekube.wire.protocol import Request, Responder
 
 JSON_TYPE: Final = "application/json"
@@ -81,8 +84,10 @@ def _bounded(warnings: list[str]) -> list[str]:
 
 
 def _quoted(text: str) -> str:
-    """A quoted-string (RFC 9110) of one line."""
+    """A quoted-string (RFC 9110) of one line. Texts repeat what clients sent; no client takes control characters."""
     line = " ".join(text.split())
+    if not line.isprintable():
+        line = "".join(each if each.isprintable() else "?" for each in line)
     escaped = line.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
@@ -93,7 +98,26 @@ async def send_error(request: Request, responder: Responder, error: StatusError,
         headers["retry-after"] = str(error.retry_after_seconds)
     if error.code == 401:
         headers["www-authenticate"] = 'Bearer realm="edgekube"'
-    await send(request, responder, error.code, orjson.dumps(error.status()), warnings=warnings, headers=headers)
+    content_type, body = JSON_TYPE, orjson.dumps(error.status())
+    if error.code != 406:  # who takes nothing that is here has to be told so in the form that everybody reads
+        content_type, body = _in_form_of(request, body)
+    await send(request, responder, error.code, body, content_type=content_type, warnings=warnings, headers=headers)
+
+
+def _in_form_of(request: Request, status: bytes) -> tuple[str, bytes]:
+    """A Status as the client reads objects; as JSON if it reads none of ours."""
+    accept = request.headers.get("accept", "")
+    if PROTOBUF_TYPE not in accept and YAML not in accept:
+        return JSON_TYPE, status
+    try:
+        form = negotiate(accept)
+    except StatusError:
+        return JSON_TYPE, status
+    if form.media_type not in (PROTOBUF_TYPE, YAML):
+        return JSON_TYPE, status
+    from edgekube.server.rendering import dressed  # few clients want it
+
+    return form.media_type, dressed(status, form)
 
 
 async def send_text(request: Request, responder: Responder, status: int, text: str) -> None:

@@ -12,9 +12,12 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from edgekube.admission.attributes import Attributes, Authorizer
+from edgekube.admission.node_authorizer import node_name_of
 from edgekube.api import errors, times
 from edgekube.api.errors import Cause, StatusError
 from edgekube.api.objects import Object
+from edgekube.api.selectors import pinned_fields
+from edgekube.api.validation import reviews
 from edgekube.api.verbs import UserInfo
 from edgekube.server.authenticator import Authenticator
 
@@ -47,6 +50,10 @@ class Reviews:
         self._rules = rules
 
     async def answer(self, kind: str, obj: Object, user: UserInfo, namespace: str, now: float) -> Object:
+        if kind.endswith("AccessReview"):
+            found = reviews.check_access_review(kind, obj, namespace)
+            if found:
+                raise errors.invalid("authorization.k8s.io", kind, "", found)
         obj.setdefault("metadata", {})["creationTimestamp"] = None
         match kind:
             case "SelfSubjectReview":
@@ -55,11 +62,9 @@ class Reviews:
             case "TokenReview":
                 obj["status"] = await self._token(obj.get("spec") or {})
             case "SelfSubjectAccessReview":
-                obj["status"] = self._access(kind, obj.get("spec") or {}, user)
-            case "SubjectAccessReview":
-                obj["status"] = self._access(kind, obj.get("spec") or {}, _subject(kind, obj.get("spec") or {}))
-            case "LocalSubjectAccessReview":
-                obj["status"] = self._local(kind, obj.get("spec") or {}, namespace)
+                obj["status"] = self._access(obj.get("spec") or {}, user)
+            case "SubjectAccessReview" | "LocalSubjectAccessReview":
+                obj["status"] = self._access(obj.get("spec") or {}, _subject(obj.get("spec") or {}))
             case "SelfSubjectRulesReview":
                 obj["status"] = self._rules_of(obj.get("spec") or {}, user)
             case _:
@@ -71,32 +76,20 @@ class Reviews:
         if not token:
             cause = Cause("FieldValueRequired", "Required value", "spec.token")
             raise errors.invalid("authentication.k8s.io", "TokenReview", "", [cause])
+        audiences = tuple(str(audience) for audience in spec.get("audiences") or ())
         try:
-            user = await self._authenticator.authenticate(None, f"Bearer {token}")
+            user, meant = await self._authenticator.review(str(token), audiences)
         except StatusError as error:
             return {"user": {}, "error": error.message}
-        if user is None:
-            return {"user": {}}
-        return {"authenticated": True, "user": user_object(user), "audiences": spec.get("audiences") or []}
+        return {"authenticated": True, "user": user_object(user), "audiences": list(meant)}
 
-    def _access(self, kind: str, spec: Object, user: UserInfo) -> Object:
-        resource, path = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
-        if (resource is None) == (path is None):
-            why = 'Invalid value: "null": exactly one of nonResourceAttributes or resourceAttributes must be specified'
-            cause = Cause("FieldValueInvalid", why, "spec.resourceAttributes")
-            raise errors.invalid("authorization.k8s.io", kind, "", [cause])
-        decision = self._authorizer.authorize(_attributes(user, resource, path))
+    def _access(self, spec: Object, user: UserInfo) -> Object:
+        attributes = _attributes(user, spec.get("resourceAttributes"), spec.get("nonResourceAttributes"))
+        decision = self._authorizer.authorize(attributes)
         status: Object = {"allowed": decision.allowed}
         if decision.reason:
             status["reason"] = decision.reason
         return status
-
-    def _local(self, kind: str, spec: Object, namespace: str) -> Object:
-        if (spec.get("resourceAttributes") or {}).get("namespace") != namespace:
-            why = f'Invalid value: "{(spec.get("resourceAttributes") or {}).get("namespace", "")}": must match metadata.namespace'
-            cause = Cause("FieldValueInvalid", why, "spec.resourceAttributes.namespace")
-            raise errors.invalid("authorization.k8s.io", kind, "", [cause])
-        return self._access(kind, spec, _subject(kind, spec))
 
     def _rules_of(self, spec: Object, user: UserInfo) -> Object:
         namespace = spec.get("namespace") or ""
@@ -105,14 +98,14 @@ class Reviews:
         rules = [rule.as_object() for rule in self._rules.rules_for(user, namespace)] if self._rules is not None else []
         resource_rules = [rule for rule in rules if "nonResourceURLs" not in rule]
         path_rules = [{key: rule[key] for key in ("verbs", "nonResourceURLs")} for rule in rules if "nonResourceURLs" in rule]
-        return {"resourceRules": resource_rules, "nonResourceRules": path_rules, "incomplete": self._rules is None}
+        status: Object = {"resourceRules": resource_rules, "nonResourceRules": path_rules, "incomplete": self._rules is None}
+        if node_name_of(user) is not None:  # what the pods on it name cannot be told as rules
+            status |= {"incomplete": True, "evaluationError": "node authorizer does not support user rule resolution"}
+        return status
 
 
-def _subject(kind: str, spec: Object) -> UserInfo:
-    if not spec.get("user") and not spec.get("groups"):
-        cause = Cause("FieldValueInvalid", 'Invalid value: "": at least one of user or group must be specified', "spec.user")
-        raise errors.invalid("authorization.k8s.io", kind, "", [cause])
-    extra = {str(key): tuple(values) for key, values in (spec.get("extra") or {}).items()}
+def _subject(spec: Object) -> UserInfo:
+    extra = {str(key).lower(): tuple(values) for key, values in (spec.get("extra") or {}).items()}
     return UserInfo(str(spec.get("user") or ""), str(spec.get("uid") or ""), tuple(spec.get("groups") or ()), extra)
 
 
@@ -129,4 +122,16 @@ def _attributes(user: UserInfo, resource: Object | None, path: Object | None) ->
         subresource=str(resource.get("subresource") or ""),
         namespace=str(resource.get("namespace") or ""),
         name=str(resource.get("name") or ""),
+        fields=_pinned(resource.get("fieldSelector") or {}),
+    )
+
+
+def _pinned(selector: Object) -> tuple[tuple[str, str], ...]:
+    """As api.selectors.pinned_fields, from either form that a review may use."""
+    if selector.get("rawSelector"):
+        return pinned_fields(str(selector["rawSelector"]))
+    return tuple(
+        (str(requirement.get("key")), str(requirement["values"][0]))
+        for requirement in selector.get("requirements") or ()
+        if requirement.get("operator") == "In" and len(requirement.get("values") or ()) == 1
     )

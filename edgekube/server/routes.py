@@ -8,9 +8,10 @@ Next: server.app.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qs, unquote
+
+from msgspec import Struct
 
 #: Resources that sit below a namespace in the path although they are the namespace's own subresources.
 _NAMESPACE_SUBRESOURCES: Final = frozenset({"status", "finalize"})
@@ -19,8 +20,7 @@ _VERBS: Final = {"POST": "create", "GET": "get", "HEAD": "get", "PUT": "update",
 Query = dict[str, list[str]]
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(Struct, frozen=True):
     """``verb`` is a resource verb when ``is_resource``, else the method in lower case."""
 
     is_resource: bool

@@ -25,7 +25,7 @@ from edgekube.server.agents import AgentConnections
 from edgekube.server.logoptions import log_parameters
 from edgekube.server.routes import Route
 from edgekube.wire.client import ClientResponse, ProtocolError
-from edgekube.wire.protocol import BodyTooLarge, Disconnected, Request, Responder
+from edgekube.wire.protocol import BodyTooLarge, Disconnected, Request, Responder, asks_for_websocket
 from edgekube.wire.splice import splice
 
 log = logging.getLogger("edgekube.server")
@@ -76,6 +76,11 @@ class Tunnel:
             response = await _asked(connection.request("GET", target, {}), node_name)
             if response.status != 200:
                 raise await _refusal(response, node_name)
+            if asks_for_websocket(request.headers):
+                from edgekube.server.log_socket import send_log
+
+                await send_log(request.headers, responder, response.receive_some)
+                return
             headers = {"content-type": response.headers.get("content-type", "text/plain"), "cache-control": "no-cache, private"}
             await responder.start(200, headers)
             while piece := await response.receive_some():
@@ -96,7 +101,7 @@ class Tunnel:
             if stream is None:
                 raise await _refusal(response, node_name)
             client = await responder.upgrade()
-            await client.send_all(_switching(response.headers))
+            await client.send_all(switching(response.headers))
             await splice(client, stream)
         finally:
             connection.close()
@@ -106,7 +111,7 @@ async def _asked(answer: Awaitable[T], node_name: str) -> T:
     try:
         return await answer
     except (ProtocolError, Disconnected, OSError) as error:
-        raise errors.unavailable(f"the agent of node {node_name} did not answer: {error}") from error
+        raise errors.unreachable(f"the agent of node {node_name} did not answer: {error}") from error
 
 
 async def _refusal(response: ClientResponse, node_name: str) -> StatusError:
@@ -169,6 +174,6 @@ def _passed_on(headers: Mapping[str, str]) -> dict[str, str]:
     return passed
 
 
-def _switching(headers: Mapping[str, str]) -> bytes:
+def switching(headers: Mapping[str, str]) -> bytes:
     lines = [f"{name}: {value}\r\n" for name, value in headers.items() if name != "content-length"]
     return ("HTTP/1.1 101 Switching Protocols\r\n" + "".join(lines) + "\r\n").encode("latin-1")

@@ -15,11 +15,11 @@ import os
 import sqlite3
 import struct
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import orjson
+from msgspec import Struct
 
 from edgekube import limits
 from edgekube.store import schema
@@ -32,8 +32,7 @@ _MAGIC: Final = b"SQLite format 3\0"
 _RECOVER: Final = "stop edgekube, move the file aside (keep it) and restore a snapshot in its place"
 
 
-@dataclass(slots=True)
-class Database:
+class Database(Struct):
     """An open, checked and locked database file."""
 
     path: Path

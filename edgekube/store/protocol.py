@@ -3,13 +3,14 @@
 Enters: keys, and a function from revision to document (the revision is part of the document).
 Leaves: records, pages that stay at their revision, and changes in commit order.
 Holds: revisions strictly rise over all resources and restarts; a write that returned is durable (or its resource is volatile);
-a watcher sees each change of its resource once, in order; reads see every write that has returned.
+a watcher sees each change of its resource once, in order; reads see every write that has returned. A write that was submitted is
+waited for, also by a caller who is cancelled meanwhile.
 Next: store.sqlite, the engine; tests/store/conformance, the suite that any engine passes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
@@ -37,11 +38,32 @@ class Change(NamedTuple):
     previous: bytes | None
 
 
+class Topic(NamedTuple):
+    """Changes that a watcher may ask for alone, found by look-up however many others watch: those whose topics, as ``told_by``
+    tells them, have ``value`` among them. It depends on nothing but the change."""
+
+    told_by: Callable[[Change], Collection[str]]
+    value: str
+
+
+class Group(NamedTuple):
+    """Objects that a list may ask for alone, found by look-up however many others there are: those of which ``of`` reads
+    ``value`` out of the document. It depends on nothing but the document."""
+
+    of: Callable[[bytes], str]
+    value: str
+
+
 class Page(NamedTuple):
     records: list[Record]  # ordered by (namespace, name)
     revision: int  # the state that all pages of this list show
     next_after: Key | None  # pass as ``after`` with ``revision`` for the next page; None: this was the last
     remaining: int  # records behind this page
+
+
+class Documents(NamedTuple):
+    values: list[bytes]  # of the records of a Page, in their order
+    revision: int
 
 
 #: Makes the document for a revision. Called exactly once, when the write is submitted.
@@ -88,7 +110,16 @@ class Subscription(Protocol):
     """One watcher's end."""
 
     async def receive(self) -> Sequence[Change]:
-        """At least one change, in commit order; waits. Raises WatcherTooSlow once, after which the stream is dead."""
+        """At least one change, in commit order; waits. None after end(), and once after nudge(). Raises WatcherTooSlow once,
+        after which the stream is dead."""
+        ...
+
+    def nudge(self) -> None:
+        """Whoever waits in receive(), or comes to it next, is told that there is nothing, and may look at the clock."""
+        ...
+
+    def end(self) -> None:
+        """Whoever waits in receive(), or comes to it, is told that there is nothing more."""
         ...
 
     def progress(self) -> int:
@@ -101,6 +132,10 @@ class Store(Protocol):
         """The latest committed revision."""
         ...
 
+    def submitted_revision(self) -> int:
+        """The latest revision that was given to a write, committed or not."""
+        ...
+
     async def get(self, key: Key) -> Record | None: ...
 
     async def list(
@@ -111,9 +146,14 @@ class Store(Protocol):
         limit: int = 0,
         after: Key | None = None,
         revision: int | None = None,
+        group: Group | None = None,
     ) -> Page:
-        """``namespace`` None: all. ``limit`` 0: no limit. ``revision``: the state at that revision (Compacted when the history
-        no longer reaches it, FutureRevision when it has not come)."""
+        """``namespace`` None: all; ``group`` likewise. ``limit`` 0: no limit. ``revision``: the state at that revision
+        (Compacted when the history no longer reaches it, FutureRevision when it has not come)."""
+        ...
+
+    async def documents(self, resource: str, namespace: str | None = None) -> Documents:
+        """What list() without a limit shows, for who wants nothing but the documents: in half of the time."""
         ...
 
     async def count(self, resource: str) -> int: ...
@@ -126,6 +166,8 @@ class Store(Protocol):
         """``encode`` makes the document that watchers of the deletion see."""
         ...
 
-    def watch(self, resource: str, namespace: str | None = None, *, after: int) -> AbstractAsyncContextManager[Subscription]:
-        """Changes with a revision above ``after``; Compacted or FutureRevision on entering."""
+    def watch(
+        self, resource: str, namespace: str | None = None, *, after: int, topic: Topic | None = None
+    ) -> AbstractAsyncContextManager[Subscription]:
+        """Changes with a revision above ``after``; Compacted or FutureRevision on entering. ``topic`` None: of any."""
         ...

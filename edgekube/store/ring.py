@@ -80,6 +80,13 @@ class Ring:
                 return
             yield entry
 
+    def changed_since(self, resource: str, namespace: str | None, revision: int) -> bool:
+        """Whether anything of the range has changed since ``revision``, or may have."""
+        if revision < self.floor(resource):
+            return True
+        newer = self._newest_first(resource, revision)
+        return any(namespace is None or entry.change.key.namespace == namespace for entry in newer)
+
     def since(self, resource: str, namespace: str | None, after: int) -> list[Change]:
         """Changes above ``after``, oldest first. Compacted when some may be missing."""
         self._require(resource, after)

@@ -5,7 +5,7 @@ Leaves: records, pages, changes.
 Holds: a write gets its revision when it is submitted; writes end, and are published, in that order, also across durable and
 volatile resources: so the published revision names one state, and a list at it plus a watch after it misses nothing.
 A read that met rows ahead of the published revision waits for their publication, or undoes them.
-A caller that is cancelled leaves its write to go on: it happens whole or not at all.
+A write that was submitted is waited for, also by a caller that is cancelled: it happens whole or not at all.
 Bound: limits.WRITE_QUEUE_WRITES_MAX and WRITE_QUEUE_BYTES_MAX writes that wait.
 Next: store.writer, store.reads, store.ring, store.watchers, store.volatile.
 """
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -25,25 +25,30 @@ import trio
 
 from edgekube import limits
 from edgekube.store.giving_way import GivingWay
+from edgekube.store.groups import Groups
 from edgekube.store.opening import Database, open_database
 from edgekube.store.pages import page, selects, undo
 from edgekube.store.protocol import (
     Change,
     Compacted,
+    Documents,
     Encode,
     FutureRevision,
+    Group,
     Key,
     Page,
     Record,
     StoreUnavailable,
     Subscription,
+    Topic,
 )
 from edgekube.store.reads import Reader
+from edgekube.store.recent import Recent
 from edgekube.store.ring import Entry, Ring
 from edgekube.store.snapshots import write_snapshot
 from edgekube.store.values import trimmed
 from edgekube.store.volatile import VolatileRows
-from edgekube.store.watchers import Watcher, Watchers
+from edgekube.store.watchers import Interest, Watcher, Watchers
 from edgekube.store.writer import Writer
 from edgekube.store.writes import Batch, Close, Flush, Reserve, Verb, Write
 
@@ -62,8 +67,11 @@ class SqliteStore:
         self._path = database.path
         self._reader = Reader(database.reader)
         self._volatile = rows
+        self._recent = Recent()
         self._ring = Ring(database.start_revision)
         self._watchers = Watchers()
+        #: By resource and the function that tells an object's group.
+        self._groups: dict[str, dict[Callable[[bytes], str], Groups]] = {}
         self._published = database.start_revision
         self._next_revision = max(database.start_revision, database.reserved_revision if not database.was_clean else 0) + 1
         self._reserved = database.reserved_revision
@@ -88,13 +96,21 @@ class SqliteStore:
     def revision(self) -> int:
         return self._published
 
+    def submitted_revision(self) -> int:
+        return self._next_revision - 1
+
     async def get(self, key: Key) -> Record | None:
         """Does not checkpoint unless it must wait: a read takes microseconds."""
         if key.resource in self._volatile:
             return self._volatile.get(key)
+        recent = self._recent.get(key)
+        if recent is not None:
+            return recent
         while True:
             record = self._reader.get(key)
             if not self._pending_of[key.resource]:
+                if record is not None:
+                    self._recent.put(record)
                 return record
             if record is not None:
                 await self._until_answered(record.revision)
@@ -112,6 +128,7 @@ class SqliteStore:
         limit: int = 0,
         after: Key | None = None,
         revision: int | None = None,
+        group: Group | None = None,
     ) -> Page:
         if revision is not None:
             if revision > self._published:
@@ -121,11 +138,13 @@ class SqliteStore:
             if superseded is not None and superseded + limits.LIST_REVISION_AGE_SECONDS_MAX < trio.current_time():
                 raise Compacted(f"the list at revision {revision} is older than {limits.LIST_REVISION_AGE_SECONDS_MAX} s")
         if resource in self._volatile:
-            return self._volatile_page(resource, namespace, limit, after, revision)
+            return self._volatile_page(resource, namespace, limit, after, revision, group)
         attempt = 1
         while True:
             at = self._published if revision is None else revision
             try:
+                if group is not None:
+                    return await self._group(resource, namespace, limit, after, at, group)
                 if limit:
                     return await self._page(resource, namespace, limit, after, at)
                 return await self._whole(resource, namespace, after, at)
@@ -138,11 +157,15 @@ class SqliteStore:
         states = self._ring.state_at(resource, namespace, revision)
         return {key: state for key, state in states.items() if selects(key, namespace, after)} if after else states
 
-    def _volatile_page(self, resource: str, namespace: str | None, limit: int, after: Key | None, revision: int | None) -> Page:
+    def _volatile_page(
+        self, resource: str, namespace: str | None, limit: int, after: Key | None, revision: int | None, group: Group | None
+    ) -> Page:
         at = self._published if revision is None else revision
         records = [r for r in self._volatile.records(resource) if selects(r.key, namespace, after)]
         records.sort(key=lambda record: record.key)
         whole = undo(records, self._states(resource, namespace, after, at))
+        if group is not None:
+            whole = [record for record in whole if group.of(record.value) == group.value]
         return page(whole, {}, revision=at, limit=limit or len(whole), more=False, behind=0, existing=frozenset())
 
     async def _page(self, resource: str, namespace: str | None, limit: int, after: Key | None, revision: int) -> Page:
@@ -176,6 +199,66 @@ class SqliteStore:
         await self._until_settled(resource)
         return Page(undo(records, self._states(resource, namespace, after, revision)), revision, None, 0)
 
+    async def documents(self, resource: str, namespace: str | None = None) -> Documents:
+        if resource not in self._volatile and not self._pending_of[resource]:
+            unchanged = await self._unchanged(resource, namespace)
+            if unchanged is not None:
+                return unchanged
+        page = await self.list(resource, namespace)
+        return Documents([record.value for record in page.records], page.revision)
+
+    async def _unchanged(self, resource: str, namespace: str | None) -> Documents | None:
+        """The documents of the whole range; None when some of it was written meanwhile: without its key nothing can be undone."""
+        documents = Documents([], self._published)
+        position: Key | None = None
+        while True:
+            values, position = self._reader.documents(resource, namespace, position, limits.LIST_CHUNK_ROWS_MAX)
+            if self._pending_of[resource] or self._ring.changed_since(resource, namespace, documents.revision):
+                return None
+            documents.values.extend(values)
+            if position is None:
+                return documents
+            await trio.lowlevel.checkpoint()
+
+    async def _group(
+        self, resource: str, namespace: str | None, limit: int, after: Key | None, revision: int, group: Group
+    ) -> Page:
+        """The rows of the group as it is now, with everything of it that changed since the revision undone."""
+        groups = await self._groups_of(resource, group.of)
+        keys = [key for key in groups.keys(group.value) if selects(key, namespace, after)]
+        records = [record for key in keys if (record := self._reader.get(key)) is not None]
+        await self._until_settled(resource)
+        states = self._states(resource, namespace, after, revision)
+        whole = [record for record in records if record.key not in states]
+        whole += [state for state in states.values() if state is not None and group.of(state.value) == group.value]
+        whole.sort(key=lambda record: record.key)
+        limit = limit or len(whole)
+        return page(whole, {}, revision=revision, limit=limit, more=False, behind=0, existing=frozenset())
+
+    async def _groups_of(self, resource: str, of: Callable[[bytes], str]) -> Groups:
+        """Read once; whoever else asks meanwhile waits, and reads again if that was given up."""
+        of_resource = self._groups.setdefault(resource, {})
+        while (groups := of_resource.get(of)) is not None:
+            await groups.read.wait()
+            if of_resource.get(of) is groups:
+                return groups
+        groups = of_resource[of] = Groups(of)
+        position: Key | None = None
+        try:
+            while True:
+                rows = self._reader.range(resource, None, position, limits.LIST_CHUNK_ROWS_MAX)
+                groups.begin(rows.records)
+                if not rows.more:
+                    break
+                position = rows.records[-1].key
+                await trio.lowlevel.checkpoint()
+        except BaseException:
+            del of_resource[of]
+            raise
+        finally:
+            groups.finish()
+        return groups
+
     async def count(self, resource: str) -> int:
         return self._volatile.count(resource) if resource in self._volatile else self._reader.count(resource)
 
@@ -208,11 +291,7 @@ class SqliteStore:
                 raise write.error
             return write.record
 
-        def abort(_: object) -> trio.lowlevel.Abort:
-            write.task = None
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        record: Record = await trio.lowlevel.wait_task_rescheduled(abort)
+        record: Record = await trio.lowlevel.wait_task_rescheduled(_waits)
         return record
 
     def _submit(self, verb: Verb, key: Key, encode: Encode, expected_revision: int, task: trio.lowlevel.Task | None) -> Write:
@@ -268,6 +347,8 @@ class SqliteStore:
         finished: list[Write] = []
         for item in batch.items:
             if isinstance(item, Write):
+                if item.passed:
+                    continue
                 while True:  # volatile writes in between went past the writer
                     write = self._pending.popleft()
                     finished.append(write)
@@ -283,7 +364,9 @@ class SqliteStore:
                 if item.failed:
                     self._volatile.put_back_dirty(item.rows)
         while self._pending and self._pending[0].volatile and self._pending[0].record.revision <= self._reserved:
-            finished.append(self._pending.popleft())
+            write = self._pending.popleft()
+            write.passed = True
+            finished.append(write)
         if self._crash is not None:
             for write in self._pending:
                 write.error = batch.failure
@@ -311,8 +394,16 @@ class SqliteStore:
                 change = _change(write)
                 changes.append(change)
                 self._ring.append(Entry(change, write.previous.revision if write.previous else 0, now_seconds))
+                if write.verb == "delete":
+                    self._recent.drop(write.record.key)
+                elif not write.volatile:
+                    self._recent.put(write.record)
         if changes:
             self._published = changes[-1].revision
+            for change in changes:
+                if (of_resource := self._groups.get(change.key.resource)) is not None:
+                    for groups in of_resource.values():
+                        groups.apply(change)
             self._watchers.dispatch(changes)
         self._answered_revision = writes[-1].record.revision
         self._answered.unpark_all()
@@ -325,18 +416,21 @@ class SqliteStore:
     # --- watches
 
     @asynccontextmanager
-    async def _watch(self, resource: str, namespace: str | None, after: int) -> AsyncIterator[Subscription]:
+    async def _watch(self, interest: Interest, after: int) -> AsyncIterator[Subscription]:
         if after > self._published:
             raise FutureRevision(f"revision {after} has not happened yet (now {self._published})")
-        watcher = Watcher(self.revision, self._ring.since(resource, namespace, after), after)
-        self._watchers.add(resource, namespace, watcher)
+        missed = [change for change in self._ring.since(interest.resource, interest.namespace, after) if interest.meets(change)]
+        watcher = Watcher(self.revision, missed, after)
+        self._watchers.add(interest, watcher)
         try:
             yield watcher
         finally:
-            self._watchers.discard(resource, namespace, watcher)
+            self._watchers.discard(interest, watcher)
 
-    def watch(self, resource: str, namespace: str | None = None, *, after: int) -> AbstractAsyncContextManager[Subscription]:
-        return self._watch(resource, namespace, after)
+    def watch(
+        self, resource: str, namespace: str | None = None, *, after: int, topic: Topic | None = None
+    ) -> AbstractAsyncContextManager[Subscription]:
+        return self._watch(Interest(resource, namespace, topic), after)
 
     # --- volatile rows and the end
 
@@ -409,6 +503,11 @@ class SqliteStore:
         trio.lowlevel.remove_instrument(self._giving_way)
         if close.failed:
             log.error("path=%s the last volatile rows could not be written", self._path)
+
+
+def _waits(_: object) -> trio.lowlevel.Abort:
+    """It is on its way to the disk: whoever is cancelled hears of that afterwards, and what became of it is heeded."""
+    return trio.lowlevel.Abort.FAILED
 
 
 def _change(write: Write) -> Change:

@@ -8,18 +8,17 @@ Next: store.writer, store.sqlite.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import trio
+from msgspec import Struct
 
 from edgekube.store.protocol import Key, Record, StoreError, StoreUnavailable
 
 Verb: TypeAlias = Literal["create", "update", "delete"]
 
 
-@dataclass(slots=True, eq=False)
-class Write:
+class Write(Struct, eq=False):
     """One verb, with its revision already given."""
 
     verb: Verb
@@ -30,17 +29,17 @@ class Write:
     # Filled in by whoever carries it out:
     previous: Record | None = None
     error: StoreError | None = None
+    #: A volatile write that was answered as soon as there were revisions for it, before the batch it is in came back.
+    passed: bool = False
 
 
-@dataclass(slots=True, eq=False)
-class Reserve:
+class Reserve(Struct, eq=False):
     """Make revisions beyond this one durable before they are needed."""
 
     revision: int
 
 
-@dataclass(slots=True, eq=False)
-class Flush:
+class Flush(Struct, eq=False):
     """The latest state of volatile rows; None: the row is gone. ``done`` is set once they are on disk or have failed."""
 
     rows: dict[Key, Record | None]
@@ -48,8 +47,7 @@ class Flush:
     failed: bool = False
 
 
-@dataclass(slots=True, eq=False)
-class Close:
+class Close(Struct, eq=False):
     """The last item: the rest of the volatile rows and the mark of a clean stop."""
 
     rows: dict[Key, Record | None]
@@ -61,8 +59,7 @@ class Close:
 Item: TypeAlias = Write | Reserve | Flush | Close
 
 
-@dataclass(slots=True)
-class Batch:
+class Batch(Struct):
     """Items that shared a transaction, in the order of submission."""
 
     items: list[Item]

@@ -13,10 +13,11 @@ from __future__ import annotations
 import contextlib
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Final, TypeAlias
+from weakref import WeakSet
 
 import httptools
 import trio
@@ -25,6 +26,9 @@ from edgekube import limits
 from edgekube.wire.protocol import BodyTooLarge, ByteStream, Disconnected
 from edgekube.wire.raw import RawConnection
 from edgekube.wire.transport import Transport, connect, connect_unix
+
+#: A name with several values is sent as several lines.
+SentHeaders: TypeAlias = Mapping[str, str | tuple[str, ...]]
 
 #: Opens the connection below HTTP. OSError or ssl.SSLError when it cannot.
 Dial: TypeAlias = Callable[[], Awaitable[Transport]]
@@ -104,6 +108,7 @@ class HttpConnection:
         self.transport = transport
         self.authority = authority
         self.idle_since = 0.0
+        self.age = 0
         self._pool = pool
         self._closed = False
         self._used = False
@@ -192,7 +197,7 @@ class HttpConnection:
                 self.close()
                 raise ProtocolError("the response's headers are too large")
 
-    async def request(self, method: str, target: str, headers: Mapping[str, str], body: bytes | None = None) -> ClientResponse:
+    async def request(self, method: str, target: str, headers: SentHeaders, body: bytes | None = None) -> ClientResponse:
         """Send one request; returns once the response's head is in. Disconnected, ProtocolError."""
         self._new_parser()
         self._method = method
@@ -206,7 +211,7 @@ class HttpConnection:
             raise
         return self._response
 
-    async def _send(self, method: str, target: str, headers: Mapping[str, str], body: bytes | None) -> None:
+    async def _send(self, method: str, target: str, headers: SentHeaders, body: bytes | None) -> None:
         head = request_head(method, target, headers, self.authority, None if body is None else len(body))
         if not body:
             await self.transport.send_all(head)
@@ -222,7 +227,7 @@ class HttpConnection:
                     raise
 
     async def upgrade(
-        self, method: str, target: str, headers: Mapping[str, str], body: bytes | None = None
+        self, method: str, target: str, headers: SentHeaders, body: bytes | None = None
     ) -> tuple[ClientResponse, ByteStream | None]:
         """Ask to switch protocols: with 101 the raw stream (early bytes included), else None and an ordinary response."""
         response = await self.request(method, target, headers, body)
@@ -255,10 +260,11 @@ class HttpConnection:
             self.transport.close()
 
 
-def request_head(method: str, target: str, headers: Mapping[str, str], authority: str, body_bytes: int | None) -> bytes:
-    """ValueError when a part holds a line break or the target a space."""
+def request_head(method: str, target: str, headers: SentHeaders, authority: str, body_bytes: int | None) -> bytes:
+    """ValueError when a part holds a line break, or method or target a space."""
     lines = [f"{method} {target} HTTP/1.1\r\n"]
-    lines += [f"{name}: {value}\r\n" for name, value in headers.items()]
+    for name, value in headers.items():
+        lines += [f"{name}: {value}\r\n"] if isinstance(value, str) else [f"{name}: {each}\r\n" for each in value]
     names = {name.lower() for name in headers}
     if "host" not in names:
         lines.append(f"host: {authority}\r\n")
@@ -266,8 +272,8 @@ def request_head(method: str, target: str, headers: Mapping[str, str], authority
         lines.append(f"content-length: {body_bytes}\r\n")
     lines.append("\r\n")
     head = "".join(lines).encode("latin-1")
-    if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines) or " " in target:
-        raise ValueError("a header or the target holds a line break or a space")
+    if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines) or " " in target or " " in method:
+        raise ValueError("a header, the method or the target holds a line break or a space")
     return head
 
 
@@ -278,7 +284,10 @@ class HttpClient:
         self._dial = dial
         self.authority = authority
         self._idle: list[HttpConnection] = []
+        self._open: WeakSet[HttpConnection] = WeakSet()
         self._closed = False
+        #: Connections of an earlier age are used up, never used again.
+        self._age = 0
 
     async def _connection(self) -> tuple[HttpConnection, bool]:
         oldest = trio.current_time() - limits.WIRE_POOL_IDLE_SECONDS
@@ -290,10 +299,26 @@ class HttpClient:
         return await self._new(), False
 
     async def _new(self) -> HttpConnection:
-        return HttpConnection(await self._dial(), self.authority, self)
+        age = self._age
+        connection = HttpConnection(await self._dial(), self.authority, self)
+        connection.age = age
+        self._open.add(connection)
+        return connection
+
+    def hang_up(self, local_addresses: Collection[str]) -> None:
+        """Close the connections that began at one of these addresses, idle or not: whoever waits on one gets Disconnected."""
+        for connection in list(self._open):
+            if connection.transport.local_address in local_addresses:
+                connection.close()
+        self._idle = [connection for connection in self._idle if not connection.closed]
+
+    def start_afresh(self) -> None:
+        """No further request goes over a connection that stands now: certificates or tokens have been replaced."""
+        self._age += 1
+        self._drop_idle()
 
     def give_back(self, connection: HttpConnection) -> None:
-        if self._closed or len(self._idle) >= limits.WIRE_POOL_IDLE_MAX:
+        if self._closed or connection.age != self._age or len(self._idle) >= limits.WIRE_POOL_IDLE_MAX:
             connection.close()
         else:
             connection.idle_since = trio.current_time()
@@ -301,7 +326,7 @@ class HttpClient:
 
     @asynccontextmanager
     async def request(
-        self, method: str, target: str, headers: Mapping[str, str] | None = None, body: bytes | None = None
+        self, method: str, target: str, headers: SentHeaders | None = None, body: bytes | None = None
     ) -> AsyncIterator[ClientResponse]:
         """``async with client.request("GET", "/livez") as response``. OSError and ssl.SSLError when no connection comes up,
         Disconnected when it ends too early, ProtocolError. The caller bounds the time with a cancel scope."""
@@ -309,7 +334,7 @@ class HttpClient:
         async with response:
             yield response
 
-    async def send(self, method: str, target: str, headers: Mapping[str, str], body: bytes | None) -> ClientResponse:
+    async def send(self, method: str, target: str, headers: SentHeaders, body: bytes | None) -> ClientResponse:
         """As ``request``; the caller closes the response."""
         connection, reused = await self._connection()
         try:
@@ -325,7 +350,7 @@ class HttpClient:
         self,
         method: str,
         target: str,
-        headers: Mapping[str, str] | None = None,
+        headers: SentHeaders | None = None,
         body: bytes | None = None,
         *,
         max_bytes: int,
@@ -336,7 +361,7 @@ class HttpClient:
             return response.status, response.headers, await response.read(max_bytes)
 
     async def upgrade(
-        self, method: str, target: str, headers: Mapping[str, str] | None = None, body: bytes | None = None
+        self, method: str, target: str, headers: SentHeaders | None = None, body: bytes | None = None
     ) -> tuple[ClientResponse, ByteStream | None]:
         """On a connection of its own. See HttpConnection.upgrade; without a stream, the caller closes the response."""
         connection = await self._new()

@@ -25,87 +25,15 @@ import trio
 from edgekube import limits
 from edgekube.wire.answers import Refused, response_head
 from edgekube.wire.connection import Shell, only
+from edgekube.wire.http1_incoming import Incoming
 from edgekube.wire.protocol import Body, BodyTooLarge, ByteStream, Disconnected, Request, Responder
 from edgekube.wire.raw import RawConnection
 from edgekube.wire.transport import Transport
 
 log = logging.getLogger("edgekube.wire")
 
-_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _LAST_CHUNK: Final = b"0\r\n\r\n"
 _JOIN_BYTES: Final = 65536
-
-
-class _Incoming:
-    """One request while it arrives. It is the request's Body as well."""
-
-    __slots__ = (
-        "_connection",
-        "_content_length",
-        "_deadline",
-        "_pieces",
-        "_received_bytes",
-        "complete",
-        "expects_continue",
-        "http_1_0",
-        "keep_alive",
-        "request",
-        "upgrade",
-    )
-
-    def __init__(self, connection: Http1Connection, request: Request, content_length: int | None) -> None:
-        self._connection = connection
-        self._content_length = content_length
-        self._pieces: deque[bytes] = deque()
-        self._received_bytes = 0
-        self._deadline = 0.0
-        self.complete = False
-        self.expects_continue = False
-        self.keep_alive = True
-        self.http_1_0 = False
-        self.upgrade = False
-        self.request = request
-
-    def feed(self, piece: bytes) -> None:
-        self._received_bytes += len(piece)
-        self._pieces.append(piece)
-
-    def unread_bytes_known(self) -> int | None:
-        """How much is still to come, None when chunked."""
-        if self.complete:
-            return 0
-        return None if self._content_length is None else self._content_length - self._received_bytes
-
-    async def read(self, max_bytes: int) -> bytes:
-        if self._content_length is not None and self._content_length > max_bytes:
-            raise BodyTooLarge(f"the body has {self._content_length} bytes, at most {max_bytes} are taken")
-        if self.complete and len(self._pieces) == 1 and len(self._pieces[0]) <= max_bytes:
-            return self._pieces.popleft()
-        parts = []
-        size = 0
-        while piece := await self.receive_some():
-            size += len(piece)
-            if size > max_bytes:
-                raise BodyTooLarge(f"the body is larger than {max_bytes} bytes")
-            parts.append(piece)
-        return b"".join(parts)
-
-    async def receive_some(self) -> bytes:
-        while not self._pieces:
-            if self.complete:
-                return b""
-            connection = self._connection
-            if self.expects_continue:
-                self.expects_continue = False
-                if not self._received_bytes:
-                    await connection.transport.send_all(_CONTINUE)
-            if not self._deadline:
-                self._deadline = trio.current_time() + limits.WIRE_BODY_SECONDS
-            with trio.move_on_at(self._deadline + self._received_bytes / limits.WIRE_BODY_BYTES_PER_SECOND_MIN) as scope:
-                await connection.feed_more()
-            if scope.cancelled_caught:
-                raise Refused(408, "the request body came too slowly")
-        return self._pieces.popleft()
 
 
 class Http1Responder:
@@ -118,11 +46,12 @@ class Http1Responder:
         "_no_body",
         "_request",
         "_upgraded",
+        "_writes",
         "ended",
         "started",
     )
 
-    def __init__(self, connection: Http1Connection, incoming: _Incoming) -> None:
+    def __init__(self, connection: Http1Connection, incoming: Incoming) -> None:
         self._connection = connection
         self._incoming = incoming
         self._request = incoming.request
@@ -131,6 +60,7 @@ class Http1Responder:
         self._length: int | None = None
         self._no_body = False
         self._upgraded = False
+        self._writes = 0
         self.started = False
         self.ended = False
 
@@ -188,7 +118,11 @@ class Http1Responder:
             raise RuntimeError("write outside start and end")
         if not chunk:
             return
-        await trio.lowlevel.checkpoint()
+        self._writes += 1
+        if self._writes % limits.WIRE_WRITES_IN_A_ROW_MAX:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        else:
+            await trio.lowlevel.checkpoint()
         if self._no_body:
             return
         send_all = self._connection.transport.send_all
@@ -236,14 +170,14 @@ class Http1Connection:
         self.refusal: Refused | None = None
         # What the sweep looks at: no clock is read for a request.
         self._idle = True
-        self._handled: _Incoming | None = None
+        self._handled: Incoming | None = None
         self._serial = 0
         self._swept = (-1, True)
         self._swept_since = 0.0
         self._eof = False
         self._unparsed: deque[bytes] = deque((early,) if early else ())
         self._unparsed_bytes = len(early)
-        self._ready: deque[_Incoming] = deque()
+        self._ready: deque[Incoming] = deque()
         self._parser = httptools.HttpRequestParser(self)
         self._raw_mode = False
         # The head that is being parsed.
@@ -253,7 +187,7 @@ class Http1Connection:
         self._url = b""
         self._headers: dict[str, str] = {}
         self._headers_count = 0
-        self._current: _Incoming | None = None
+        self._current: Incoming | None = None
         self._connection_values: dict[str, object] = {}
         # The watch on the peer while a handler runs.
         self._scope = trio.CancelScope()
@@ -321,10 +255,12 @@ class Http1Connection:
             target = _origin_form(target, method)
         path, _, query = target.partition("?")
         transport = self.transport
+        certificate = transport.peer_certificate
+        expired = transport.expired_certificate if certificate is None else None
         request = Request(
-            method, path, query, headers, _NOTHING, version, transport.peer, transport.peer_certificate, self._connection_values
+            method, path, query, headers, _NOTHING, version, transport.peer, certificate, self._connection_values, expired
         )
-        incoming = _Incoming(self, request, length)
+        incoming = Incoming(self, request, length)
         request.body = incoming
         incoming.keep_alive = version == "1.1" and parser.should_keep_alive()
         incoming.http_1_0 = version == "1.0"
@@ -391,7 +327,20 @@ class Http1Connection:
         self._parse(data)
         await trio.lowlevel.checkpoint()
 
-    async def _next_request(self) -> _Incoming:
+    def feed_now(self) -> bool:
+        """The same without waiting; False: nothing is there, or others have to be asked first."""
+        if self.refusal is not None or self._unparsed or self._eof or self._watch is not None:
+            return False
+        data = self.transport.receive_now()
+        if data is None:
+            return False
+        if not data:
+            self._eof = True
+            raise Disconnected
+        self._parse(data)
+        return True
+
+    async def _next_request(self) -> Incoming:
         """Waits idle for the first byte, then at most WIRE_HEAD_SECONDS for the rest of the head."""
         ready = self._ready
         if ready:
@@ -435,7 +384,7 @@ class Http1Connection:
                 self._watch.cancel()
             self.transport.close()
 
-    async def _respond(self, incoming: _Incoming) -> None:
+    async def _respond(self, incoming: Incoming) -> None:
         responder = Http1Responder(self, incoming)
         self._handled = incoming
         try:
@@ -456,7 +405,7 @@ class Http1Connection:
             if not incoming.complete or self._unparsed or self._ready:
                 await self._linger()
 
-    async def _failed(self, incoming: _Incoming, responder: Http1Responder, error: Exception) -> None:
+    async def _failed(self, incoming: Incoming, responder: Http1Responder, error: Exception) -> None:
         if only(error, Disconnected):
             raise Disconnected from error
         refused = only(error, Refused)

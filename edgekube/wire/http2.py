@@ -721,7 +721,10 @@ class Http2Connection:
         self._queue(frames.goaway(self._last_stream_id, frames.NO_ERROR))
         if not self._streams:
             self._closing = True
-        self._wake_flusher()
+        try:
+            self._wake_flusher()
+        except RuntimeError:  # the nursery has seen its last task, and the connection is about to end by itself
+            self._scope.cancel()
 
     def cut(self) -> None:
         self._scope.cancel()

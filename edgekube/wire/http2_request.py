@@ -11,8 +11,9 @@ Next: wire.http2_stream.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from edgekube import limits
 from edgekube.wire.answers import Refused
@@ -30,8 +31,7 @@ class Malformed(Exception):
     """The stream is reset with PROTOCOL_ERROR."""
 
 
-@dataclass(slots=True)
-class RequestHead:
+class RequestHead(Struct):
     method: str
     path: str
     query: str

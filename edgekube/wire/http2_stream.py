@@ -19,7 +19,7 @@ from edgekube import limits
 from edgekube.wire.answers import Refused
 from edgekube.wire.field_block import CONTINUE_BLOCK, response_block
 from edgekube.wire.http2_request import RequestHead
-from edgekube.wire.protocol import BodyTooLarge, ByteStream, Disconnected, Request, Responder
+from edgekube.wire.protocol import ByteStream, Disconnected, Request, Responder, whole_body
 from edgekube.wire.transport import Transport
 
 
@@ -50,6 +50,7 @@ class Http2Stream:
         "_news",
         "_no_body",
         "_pieces",
+        "_writes",
         "body_complete",
         "content_length",
         "ended",
@@ -74,6 +75,7 @@ class Http2Stream:
         self._no_body = False
         self._deadline = 0.0
         self._length_left: int | None = None
+        self._writes = 0
         self.id = stream_id
         self.content_length = head.content_length
         self.expects_continue = head.expects_continue
@@ -92,6 +94,7 @@ class Http2Stream:
         self.ended = False
         self.reset = False
         transport = carrier.transport
+        certificate = transport.peer_certificate
         self.request = Request(
             head.method,
             head.path,
@@ -100,8 +103,9 @@ class Http2Stream:
             self,
             "2",
             transport.peer,
-            transport.peer_certificate,
+            certificate,
             carrier.values,
+            transport.expired_certificate if certificate is None else None,
         )
 
     # --- the connection's side ---------------------------------------------------------------------------------------
@@ -140,16 +144,7 @@ class Http2Stream:
     # --- Body --------------------------------------------------------------------------------------------------------
 
     async def read(self, max_bytes: int) -> bytes:
-        if self.content_length is not None and self.content_length > max_bytes:
-            raise BodyTooLarge(f"the body has {self.content_length} bytes, at most {max_bytes} are taken")
-        parts = []
-        size = 0
-        while piece := await self.receive_some():
-            size += len(piece)
-            if size > max_bytes:
-                raise BodyTooLarge(f"the body is larger than {max_bytes} bytes")
-            parts.append(piece)
-        return b"".join(parts)
+        return await whole_body(self, self.content_length, max_bytes)
 
     async def receive_some(self) -> bytes:
         while True:
@@ -217,7 +212,11 @@ class Http2Stream:
                 raise RuntimeError("more was written than content-length announced")
             self._length_left -= len(chunk)
         await self._carrier.send_data(self, chunk, end=False)
-        await trio.lowlevel.checkpoint()
+        self._writes += 1
+        if self._writes % limits.WIRE_WRITES_IN_A_ROW_MAX:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        else:
+            await trio.lowlevel.checkpoint()
 
     async def end(self) -> None:
         if not self.started:

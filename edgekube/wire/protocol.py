@@ -9,8 +9,9 @@ Next: wire.http1, wire.http2 (server), wire.client.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
+
+from msgspec import Struct, field
 
 Headers: TypeAlias = Mapping[str, str]
 
@@ -49,8 +50,7 @@ class Body(Protocol):
         ...
 
 
-@dataclass(slots=True, eq=False)
-class Request:
+class Request(Struct, eq=False):
     method: str
     path: str  # percent-encoded as sent, without the query
     query: str  # without "?", as sent
@@ -58,9 +58,10 @@ class Request:
     body: Body
     http_version: str  # "1.1", "2"
     peer: str  # "192.0.2.7:51234"
-    peer_certificate: bytes | None = None  # DER, verified against the listener's client CA
+    peer_certificate: bytes | None = None  # DER, verified against the listener's client CA, and in time
     #: The verified peer certificate's parsed subject, once a handler has looked (kept per connection): see server.identity.
     connection: dict[str, object] = field(default_factory=dict)
+    expired_certificate: bytes | None = None  # the same, but past its time: good for asking for a new one, for nothing else
 
 
 class Responder(Protocol):
@@ -88,3 +89,22 @@ class Responder(Protocol):
 
 
 Handler: TypeAlias = Callable[[Request, Responder], Awaitable[None]]
+
+
+def asks_for_websocket(headers: Headers) -> bool:
+    """Source: RFC 6455 section 4.2.1."""
+    return headers.get("upgrade", "").lower() == "websocket"
+
+
+async def whole_body(body: Body, length: int | None, max_bytes: int) -> bytes:
+    """Body.read by its pieces. ``length``: what the head announced. BodyTooLarge."""
+    if length is not None and length > max_bytes:
+        raise BodyTooLarge(f"the body has {length} bytes, at most {max_bytes} are taken")
+    parts = []
+    size = 0
+    while piece := await body.receive_some():
+        size += len(piece)
+        if size > max_bytes:
+            raise BodyTooLarge(f"the body is larger than {max_bytes} bytes")
+        parts.append(piece)
+    return b"".join(parts)

@@ -2,7 +2,7 @@
 
 Enters: a transport, and the bytes that came too early.
 Leaves: a ByteStream (wire.protocol). Holds: no byte is lost or said twice; the transport is owned from here on.
-Next: wire.http1 (server) and wire.client hand it out; wire.splice joins two.
+Next: wire.http1 (server) and wire.client hand it out; wire.splice joins two; wire.lent, when HTTP goes on.
 """
 
 from __future__ import annotations
@@ -20,6 +20,11 @@ class RawConnection:
     def __init__(self, transport: Transport, early: bytes) -> None:
         self._transport = transport
         self._early = early
+
+    def release(self) -> tuple[Transport, bytes]:
+        """The transport and what has been read too early: for whoever speaks HTTP on it again. This object is then spent."""
+        early, self._early = self._early, b""
+        return self._transport, early
 
     async def send_all(self, data: bytes | memoryview) -> None:
         await self._transport.send_all(data)

@@ -28,6 +28,7 @@ from edgekube.wire.answers import ErrorBody, plain_error, response_head
 from edgekube.wire.connection import Connection, Shell
 from edgekube.wire.http1 import Http1Connection
 from edgekube.wire.protocol import Disconnected, Handler
+from edgekube.wire.refusals import Allowance
 from edgekube.wire.tls import ALPN_HTTP2, ServerTls
 from edgekube.wire.transport import PlainTransport, TlsTransport, Transport, keep_alive
 
@@ -76,7 +77,18 @@ def _listen(family: socket.AddressFamily, host: str, port: int) -> socket.socket
 class Server:
     """One handler behind any number of listeners. ``await serve()`` runs until cancelled or drained."""
 
-    def __init__(self, handler: Handler, *, tls: ServerTls | None, error_body: ErrorBody = plain_error) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        *,
+        tls: ServerTls | None,
+        error_body: ErrorBody = plain_error,
+        connections_max: int | None = None,
+        connections_per_peer_max: int | None = None,
+    ) -> None:
+        """Both bounds are those of the limits unless a smaller service asks for less."""
+        self._connections_max = connections_max or limits.WIRE_CONNECTIONS_MAX
+        self._connections_per_peer_max = connections_per_peer_max or limits.WIRE_CONNECTIONS_PER_PEER_MAX
         self._handler = handler
         self._tls = tls
         self._error_body = error_body
@@ -84,6 +96,7 @@ class Server:
         self._per_peer: Counter[str] = Counter()
         self._open = 0
         self._refused_logged = 0.0
+        self._failed_handshakes = Allowance()
         self._shell: Shell | None = None
         self._accepting = trio.CancelScope()
         self._someone_came = trio.Event()
@@ -150,7 +163,7 @@ class Server:
                     await trio.sleep(_ACCEPT_RETRY_SECONDS)
                     break
                 group = _peer_group(address)
-                if self._open >= limits.WIRE_CONNECTIONS_MAX or self._per_peer[group] >= limits.WIRE_CONNECTIONS_PER_PEER_MAX:
+                if self._open >= self._connections_max or self._per_peer[group] >= self._connections_per_peer_max:
                     sock.close()
                     self._log_refusal(group)
                     continue
@@ -158,6 +171,11 @@ class Server:
                 self._per_peer[group] += 1
                 self._someone_came.set()
                 nursery.start_soon(self._connection, sock, group, shell)
+
+    def _tell_of_handshake(self, transport: Transport, why: str) -> None:
+        unsaid = self._failed_handshakes.take()
+        if unsaid is not None:
+            log.info("TLS handshake failed peer=%s why=%r unsaid=%d", transport.peer, why, unsaid)
 
     def _log_refusal(self, group: str) -> None:
         now = trio.current_time()
@@ -197,9 +215,9 @@ class Server:
                 await transport.handshake()
             if not scope.cancelled_caught:
                 return transport
-            log.info("TLS handshake timed out peer=%s", transport.peer)
+            self._tell_of_handshake(transport, "timed out")
         except ssl.SSLError as error:
-            log.info("TLS handshake failed peer=%s why=%r", transport.peer, error.reason or str(error))
+            self._tell_of_handshake(transport, error.reason or str(error))
             if error.reason == "HTTP_REQUEST":
                 content_type, body = self._error_body(400, "Client sent an HTTP request to an HTTPS server.")
                 framing = f"content-length: {len(body)}\r\nconnection: close\r\n"

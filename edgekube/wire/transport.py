@@ -24,6 +24,8 @@ from trio.lowlevel import checkpoint, wait_readable, wait_writable
 
 from edgekube import limits
 from edgekube.wire.protocol import Disconnected
+from edgekube.wire.tls import Peer, peer_of
+from edgekube.wire.validity import Verdict
 
 #: Bytes for one recv(2), and for one turn of encryption: large enough to amortise a system call, small enough for fair turns.
 _PIECE_BYTES: Final = 65536
@@ -31,13 +33,26 @@ _PIECE_BYTES: Final = 65536
 _RECORD_BYTES: Final = 16384
 
 
+_CLOSE_PROBES: Final = 2
+
+
 class Transport(Protocol):
     """A ByteStream that HTTP is spoken on."""
 
     peer: str
-    peer_certificate: bytes | None
+    local_address: str
     alpn: str | None
     write_stall_seconds: float
+
+    @property
+    def peer_certificate(self) -> bytes | None:
+        """DER, verified as the context says, and in time at this moment: looked at again whenever it is asked for."""
+        ...
+
+    @property
+    def expired_certificate(self) -> bytes | None:
+        """DER of a certificate that is good in everything but that its time has run out."""
+        ...
 
     async def send_all(self, data: bytes | memoryview) -> None: ...
 
@@ -47,6 +62,11 @@ class Transport(Protocol):
         ...
 
     async def receive_some(self, max_bytes: int = _PIECE_BYTES) -> bytes: ...
+
+    def receive_now(self) -> bytes | None:
+        """What is there already, without waiting; b"" at the end, None when there is nothing yet. For what is sure to come at
+        once: nobody else gets a turn."""
+        ...
 
     async def send_eof(self) -> None: ...
 
@@ -58,6 +78,10 @@ class Transport(Protocol):
 
     def readable_now(self) -> bool:
         """True when the peer has sent something, or has closed: an idle connection in a pool must be neither."""
+        ...
+
+    def watch_closely(self) -> None:
+        """From now on notice a vanished peer on an idle connection within limits.WIRE_CLOSE_WATCH_SECONDS."""
         ...
 
 
@@ -74,8 +98,15 @@ def peer_name(sock: socket.socket) -> str:
     return "unix"
 
 
+def local_address(sock: socket.socket) -> str:
+    try:
+        return str(sock.getsockname()[0]) if sock.family in (socket.AF_INET, socket.AF_INET6) else ""
+    except OSError:
+        return ""
+
+
 class PlainTransport:
-    __slots__ = ("_broken", "_eof_sent", "_held", "_sending", "_sock", "alpn", "peer", "peer_certificate", "write_stall_seconds")
+    __slots__ = ("_broken", "_eof_sent", "_held", "_sending", "_sock", "alpn", "local_address", "peer", "write_stall_seconds")
 
     def __init__(self, sock: socket.socket, *, write_stall_seconds: float = limits.WIRE_WRITE_STALL_SECONDS) -> None:
         sock.setblocking(False)
@@ -86,9 +117,18 @@ class PlainTransport:
         #: What send_some could not send.
         self._held = b""
         self.peer = peer_name(sock)
-        self.peer_certificate: bytes | None = None
+        #: This end's IP address, "" where there is none.
+        self.local_address = local_address(sock)
         self.alpn: str | None = None
         self.write_stall_seconds = write_stall_seconds
+
+    @property
+    def peer_certificate(self) -> bytes | None:
+        return None
+
+    @property
+    def expired_certificate(self) -> bytes | None:
+        return None
 
     async def receive_some(self, max_bytes: int = _PIECE_BYTES) -> bytes:
         while True:
@@ -99,6 +139,14 @@ class PlainTransport:
                 continue
             except OSError:
                 return b""
+
+    def receive_now(self) -> bytes | None:
+        try:
+            return self._sock.recv(_PIECE_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return None
+        except OSError:
+            return b""
 
     async def _wait_readable(self) -> None:
         try:
@@ -185,6 +233,11 @@ class PlainTransport:
             trio.lowlevel.notify_closing(self._sock)
             self._sock.close()
 
+    def watch_closely(self) -> None:
+        if self._sock.family in (socket.AF_INET, socket.AF_INET6) and self._sock.fileno() >= 0:
+            pause_seconds = limits.WIRE_CLOSE_WATCH_SECONDS // (_CLOSE_PROBES + 1)
+            keep_alive(self._sock, pause_seconds, _CLOSE_PROBES)
+
     def readable_now(self) -> bool:
         try:
             self._sock.recv(1, socket.MSG_PEEK)
@@ -196,7 +249,7 @@ class PlainTransport:
 
 
 class TlsTransport(PlainTransport):
-    __slots__ = ("_early", "_from_peer", "_received_eof", "_tls", "_to_peer")
+    __slots__ = ("_context", "_early", "_from_peer", "_peer", "_received_eof", "_server_side", "_tls", "_to_peer")
 
     def __init__(
         self,
@@ -208,6 +261,9 @@ class TlsTransport(PlainTransport):
         write_stall_seconds: float = limits.WIRE_WRITE_STALL_SECONDS,
     ) -> None:
         super().__init__(sock, write_stall_seconds=write_stall_seconds)
+        self._context = context
+        self._server_side = server_side
+        self._peer: Peer | None = None
         self._from_peer = ssl.MemoryBIO()
         self._to_peer = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._from_peer, self._to_peer, server_side=server_side, server_hostname=server_hostname)
@@ -216,7 +272,10 @@ class TlsTransport(PlainTransport):
         self._received_eof = False
 
     async def handshake(self) -> None:
-        """Raises ssl.SSLError (SSLCertVerificationError) or Disconnected; the caller bounds the time."""
+        """Raises ssl.SSLError (SSLCertVerificationError) or Disconnected; the caller bounds the time.
+
+        A client refuses a server whose certificate has run out. A server lets such a client in as a stranger: it may renew.
+        """
         while True:
             try:
                 self._tls.do_handshake()
@@ -236,8 +295,26 @@ class TlsTransport(PlainTransport):
                 break
         if self._to_peer.pending:
             await self._send_raw(self._to_peer.read())
-        self.peer_certificate = self._tls.getpeercert(True)
+        peer = self._peer = peer_of(self._context, self._tls)
+        if peer.certificate is not None and self._context.verify_mode != ssl.CERT_NONE:
+            if peer.verdict in (Verdict.STRANGER, Verdict.AUTHORITY_EXPIRED):
+                raise ssl.SSLCertVerificationError(peer.verdict.value)
+            if peer.verdict is Verdict.EXPIRED and not self._server_side:
+                raise ssl.SSLCertVerificationError(f"{peer.verdict.value} ({self._tls.server_hostname})")
         self.alpn = self._tls.selected_alpn_protocol()
+
+    @property
+    def peer_certificate(self) -> bytes | None:
+        peer = self._trusted_peer()
+        return peer.certificate if peer is not None and peer.in_time(self._context) else None
+
+    @property
+    def expired_certificate(self) -> bytes | None:
+        peer = self._trusted_peer()
+        return None if peer is None or peer.in_time(self._context) else peer.certificate
+
+    def _trusted_peer(self) -> Peer | None:
+        return self._peer if self._peer is not None and self._peer.trusted(self._context) else None
 
     async def receive_some(self, max_bytes: int = _PIECE_BYTES) -> bytes:
         if self._early or self._received_eof or self._from_peer.pending or self._tls.pending():
@@ -268,6 +345,18 @@ class TlsTransport(PlainTransport):
                 return plain
             if self._to_peer.pending and not self._sending:  # an answer that TLS itself owes, e.g. to a key update
                 await self.send_all(b"")
+
+    def receive_now(self) -> bytes | None:
+        if self._early or self._received_eof or self._from_peer.pending or self._tls.pending():
+            return None  # receive_some knows what comes first
+        data = super().receive_now()
+        if data is None:
+            return None
+        if data:
+            self._from_peer.write(data)
+        else:
+            self._from_peer.write_eof()
+        return self._decrypt(_PIECE_BYTES)
 
     def _decrypt(self, max_bytes: int) -> bytes | None:
         """Plain bytes, b"" at the end (of either kind: HTTP's own framing tells a cut from an end), None: feed me more."""
@@ -396,9 +485,19 @@ async def connect_unix(path: str, *, timeout_seconds: float = limits.WIRE_CONNEC
     raise TimeoutError(f"connect {path}: no answer within {timeout_seconds:g} s")
 
 
+async def connect_over(
+    sock: socket.socket, *, context: ssl.SSLContext | None = None, server_hostname: str | None = None
+) -> Transport:
+    """As ``connect``, over a socket that is connected already and belongs to the transport from here on. The caller bounds the
+    time."""
+    return await _start_client(sock, context, server_hostname)
+
+
 async def _start_client(sock: socket.socket, context: ssl.SSLContext | None, server_hostname: str | None) -> Transport:
     if sock.family != socket.AF_UNIX:
         keep_alive(sock)
+        # A server that went elsewhere, or a lease of ours that did, is noticed before its patience with this node ends.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, limits.WIRE_UNACKNOWLEDGED_SECONDS * 1000)
     if context is None:
         return PlainTransport(sock)
     transport = TlsTransport(sock, context, server_side=False, server_hostname=server_hostname)
@@ -413,10 +512,12 @@ async def _start_client(sock: socket.socket, context: ssl.SSLContext | None, ser
     return transport
 
 
-def keep_alive(sock: socket.socket) -> None:
+def keep_alive(
+    sock: socket.socket, pause_seconds: int = limits.WIRE_KEEPALIVE_SECONDS, probes: int = limits.WIRE_KEEPALIVE_PROBES
+) -> None:
     """No Nagle, and notice a peer that vanished without a word. On a listener, accepted sockets inherit it."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, limits.WIRE_KEEPALIVE_SECONDS)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, limits.WIRE_KEEPALIVE_SECONDS)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, limits.WIRE_KEEPALIVE_PROBES)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, pause_seconds)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, pause_seconds)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, probes)

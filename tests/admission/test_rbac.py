@@ -38,7 +38,10 @@ def index(*objects: dict[str, Any]) -> RoleIndex:
 
 def ask(roles: RoleIndex, user: UserInfo, verb: str, resource: str, namespace: str = "shop", **more: str) -> bool:
     group = more.pop("group", "")
-    return roles.authorize(Attributes(user, verb, group=group, resource=resource, namespace=namespace, **more)).allowed
+    name, subresource = more.pop("name", ""), more.pop("subresource", "")
+    asked = Attributes(user, verb, group, "", resource, subresource, namespace, name)
+    assert not more
+    return roles.authorize(asked).allowed
 
 
 READ_PODS = {"verbs": ["get", "list"], "apiGroups": [""], "resources": ["pods", "pods/log"]}
@@ -176,5 +179,5 @@ class TestDefaults:
         objects = default_objects()
         names = [(obj["kind"], obj["metadata"]["name"]) for obj in objects]
         assert len(names) == len(set(names))
-        known = {name for kind, name in names if kind == "ClusterRole"}
+        known = {name for kind, name in names if kind in ("ClusterRole", "Role")}
         assert {obj["roleRef"]["name"] for obj in objects if "roleRef" in obj} <= known

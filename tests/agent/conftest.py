@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
@@ -22,6 +23,7 @@ from typing import Any
 
 import pytest
 import trio
+from trio._core import _thread_cache
 
 from edgekube.agent.pods import Pods
 from edgekube.agent.run import run_agent
@@ -32,7 +34,9 @@ from edgekube.api.verbs import ListOptions, UserInfo
 from edgekube.containerd.cri import CriRuntime, connect
 from edgekube.containerd.supervisor import Supervisor, instance_of, supervise
 from edgekube.network import cni
-from edgekube.pki.tokens import TokenIssuer, TokenKey
+from edgekube.node_rules import NodeRules
+from edgekube.pki.token_keys import TokenKeys
+from edgekube.pki.tokens import TokenIssuer
 from edgekube.registry.local import LocalVerbs
 from edgekube.registry.state import Registry
 from edgekube.settings import Settings
@@ -48,6 +52,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def private_network() -> Iterator[None]:
     """This thread, and what it starts, in a network namespace of its own for a while."""
     before = os.open("/proc/self/ns/net", os.O_RDONLY)
+    idle_seconds, _thread_cache.IDLE_TIMEOUT = _thread_cache.IDLE_TIMEOUT, 0.1  # type: ignore[assignment]
     assert _libc.unshare(_CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     try:
@@ -55,6 +60,12 @@ def private_network() -> Iterator[None]:
     finally:
         assert _libc.setns(before, _CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
         os.close(before)
+        # Threads that trio keeps for its next work were born in that namespace: they end when they have been idle for a while.
+        for thread in threading.enumerate():
+            if thread.name.startswith("Trio thread"):
+                thread.join(60)
+                assert not thread.is_alive(), "the next module would have its threads in another network"
+        _thread_cache.IDLE_TIMEOUT = idle_seconds
 
 
 @dataclass
@@ -73,7 +84,7 @@ def _clear(place: Place) -> None:
     async def stop() -> None:
         with suppress(Exception):
             async with connect(place.address) as runtime:
-                with trio.move_on_after(20):
+                with trio.move_on_after(60):
                     for sandbox in await runtime.list_sandboxes():
                         await runtime.stop_sandbox(sandbox.id)
                         await runtime.remove_sandbox(sandbox.id)
@@ -106,10 +117,12 @@ def place(private_network: None) -> Iterator[Place]:
         run_dir=base / "run",
         node_ip="127.0.0.1",
         cgroup_parent=f"/ekagent{secrets.token_hex(4)}",
+        # However full the disk of the machine that runs the tests.
+        node=NodeRules(eviction_hard=(("memory.available", "16Mi"), ("nodefs.available", "1%")), image_gc_high_percent=100),
     )
     made = Place(settings, base)
     settings.cni_conf_dir.mkdir(parents=True)
-    cni.write(settings.cni_conf_dir, cni.conflist(pod_cidr="10.199.0.0/24", mtu=1500, leases_dir=base / "leases"))
+    cni.write(settings.cni_conf_dir, cni.conflist(pod_cidrs=["10.199.0.0/24"], mtu=1500, leases_dir=base / "leases"))
     archive = base / "busybox.tar"
     make_busybox_archive(archive)
 
@@ -129,7 +142,10 @@ class Node:
     """A node under test: the API to speak with, and the agent to start, kill and start again."""
 
     place: Place
+    #: An administrator's.
     verbs: LocalVerbs
+    #: The agent's, with a node's rights.
+    agent_verbs: LocalVerbs
     registry: Registry
     runtime: CriRuntime
     nursery: trio.Nursery
@@ -145,7 +161,9 @@ class Node:
 
     async def _run(self, *, task_status: trio.TaskStatus[Pods]) -> None:
         with self._scope:
-            await run_agent(self.place.settings, self.verbs, self.runtime, authorize=bool, tls=None, task_status=task_status)
+            await run_agent(
+                self.place.settings, self.agent_verbs, self.runtime, authorize=bool, tls=None, task_status=task_status
+            )
         self._ended.set()
 
     async def stop(self) -> None:
@@ -171,7 +189,7 @@ class Node:
     async def pod(self, name: str) -> Object:
         return await self.verbs.get(POD, "default", name)
 
-    async def until(self, name: str, true_of: Callable[[Object], Any], seconds: float = 20) -> Object:
+    async def until(self, name: str, true_of: Callable[[Object], Any], seconds: float = 90) -> Object:
         """The pod, once this is true of it (by watching, not by asking again and again)."""
         seen: Object = {}
         with trio.move_on_after(seconds):
@@ -188,10 +206,10 @@ class Node:
                             return seen
         raise AssertionError(f"{name}: not within {seconds} s; status: {seen.get('status')}; events: {await self.events(name)}")
 
-    async def until_running(self, name: str, seconds: float = 20) -> Object:
+    async def until_running(self, name: str, seconds: float = 90) -> Object:
         return await self.until(name, lambda pod: pod["status"]["phase"] == "Running" and is_ready(pod), seconds)
 
-    async def until_gone(self, name: str, seconds: float = 20) -> None:
+    async def until_gone(self, name: str, seconds: float = 90) -> None:
         with trio.fail_after(seconds):
             while True:
                 listed = await self.verbs.list(POD, "default", ListOptions(field_selector=f"metadata.name={name}"))
@@ -210,7 +228,7 @@ class Node:
     async def run_in(self, pod: Object, *command: str, name: str = "main") -> str:
         """What the command printed in the pod's container."""
         status = next(item for item in pod["status"]["containerStatuses"] if item["name"] == name)
-        result = await self.runtime.exec_sync(status["containerID"].removeprefix("containerd://"), command, 10)
+        result = await self.runtime.exec_sync(status["containerID"].removeprefix("containerd://"), command, 60)
         assert result.exit_code == 0, (result.stdout, result.stderr)
         return result.stdout.decode()
 
@@ -218,7 +236,7 @@ class Node:
         selection = ListOptions(field_selector=f"involvedObject.name={name}")
         return [(event["reason"], event["message"]) for event in (await self.verbs.list(EVENT, "default", selection)).objects()]
 
-    async def eventually(self, holds: Callable[[], Awaitable[bool]], seconds: float = 10) -> None:
+    async def eventually(self, holds: Callable[[], Awaitable[bool]], seconds: float = 90) -> None:
         """For what nobody can be told of: asked until it holds."""
         with trio.fail_after(seconds):
             while True:
@@ -245,10 +263,11 @@ def is_ready(pod: Object) -> bool:
 @asynccontextmanager
 async def a_node(place: Place, database: Path) -> AsyncIterator[Node]:
     async with open_store(database) as store, connect(place.address) as runtime, trio.open_nursery() as nursery:
-        issuer = TokenIssuer(TokenKey.load_or_create(database.parent), "https://edgekube.test", time.time)
+        issuer = TokenIssuer(TokenKeys.load_or_create(database.parent), "https://edgekube.test", time.time)
         registry = Registry(store, token_issuer=issuer)
         await registry.load()
-        verbs = LocalVerbs(registry, UserInfo("system:node:edge-1", groups=("system:nodes",)))
+        verbs = LocalVerbs(registry, UserInfo("admin", groups=("system:masters",)))
+        agent_verbs = LocalVerbs(registry, UserInfo("system:node:edge-1", groups=("system:nodes",)))
         for name in ("default", "kube-node-lease"):
             with suppress(StatusError):
                 await verbs.create(NAMESPACE, "", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
@@ -259,7 +278,7 @@ async def a_node(place: Place, database: Path) -> AsyncIterator[Node]:
                 "metadata": {"name": "default", "namespace": "default"},
             }
             await verbs.create(SERVICEACCOUNT, "default", account)
-        yield Node(place, verbs, registry, runtime, nursery)
+        yield Node(place, verbs, agent_verbs, registry, runtime, nursery)
         nursery.cancel_scope.cancel()
 
 

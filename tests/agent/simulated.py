@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec.structs import replace
+
 from edgekube.agent.names import CONTAINER_HASH, RESOURCES, container_hash
+from edgekube.agent.outcome import RESTARTING_ALL
 from edgekube.agent.plan import plan
 from edgekube.agent.podspec import all_containers, container_named
 from edgekube.agent.resize import resources_text
@@ -16,9 +19,10 @@ from edgekube.agent.steps import (
     KillContainer,
     Plan,
     Prepare,
+    PreStop,
     RemoveContainer,
     RemoveSandbox,
-    ResizeContainer,
+    ResizePod,
     RunSandbox,
     StartContainer,
     Step,
@@ -83,13 +87,21 @@ class Simulation:
                 )
             case StartContainer():
                 self.start(step)
+            case PreStop():
+                self.memory.hooks_done.add(step.container_id)
             case KillContainer():
+                if step.restart:
+                    self.memory.restarting.add(step.container_id)
                 self.exits(step.name, 137)
-            case ResizeContainer():
-                self.memory.resized[step.container_id] = (container_named(self.pod, step.name) or {}).get("resources") or {}
+            case ResizePod():
+                for name, container_id in step.containers:
+                    self.memory.resized[container_id] = (container_named(self.pod, name) or {}).get("resources") or {}
             case RemoveContainer():
                 kept = tuple(item for item in self.observed.containers if item.status.id != step.container_id)
                 self.observed = replace(self.observed, containers=kept)
+                known = self.memory.exited.get(step.name)
+                if step.starting_anew and known is not None:
+                    self.memory.exited[step.name] = replace(known, reason=RESTARTING_ALL, exit_code=137)
             case Fail():
                 self.memory.failure = (step.reason, step.message)
             case Finish():

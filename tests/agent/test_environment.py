@@ -7,22 +7,18 @@ from typing import Any
 
 import orjson
 import pytest
-import trio
 from hypothesis import given
 from hypothesis import strategies as st
-from trio.testing import MockClock
 
 from edgekube.agent.env import expand, make_environment
 from edgekube.agent.fieldrefs import Surroundings
-from edgekube.agent.hosts import dns_config, hosts_file, parse_resolv_conf
-from edgekube.agent.images import Images, credentials, default_policy
-from edgekube.agent.problems import ConfigProblem, ImageProblem
+from edgekube.agent.hosts import bounded_dns_config, dns_config, hosts_file, parse_resolv_conf
+from edgekube.agent.problems import ConfigProblem
 from edgekube.agent.sandbox import hostname_of, sandbox_config
-from edgekube.agent.security import container_security
 from edgekube.agent.services import Services
 from edgekube.api.kinds import CONFIGMAP, SECRET
 from edgekube.api.objects import Object
-from edgekube.containerd.model import DnsConfig, Image, RegistryAuth, RuntimeFailure
+from edgekube.containerd.model import DnsConfig
 from edgekube.settings import Settings
 
 SETTINGS = Settings(node_name="edge-1")
@@ -70,8 +66,6 @@ def test_what_is_missing() -> None:
         environment([key], {CM: {"data": {}}})
     with pytest.raises(ConfigProblem, match='secret "s" not found'):
         environment([], envFrom=[{"secretRef": {"name": "s"}}])
-    with pytest.raises(ConfigProblem, match="fileKeyRef is not supported"):
-        environment([{"name": "X", "valueFrom": {"fileKeyRef": {}}}])
     secret = {(SECRET, "default", "s"): {"data": {"k": base64.b64encode(b"v").decode()}}}
     assert environment([optional], secret) == {"X": "v"}
 
@@ -97,6 +91,16 @@ def test_the_downward_api() -> None:
     assert resource("limits.memory", "1Mi", limits={"memory": "100M"}) == "96"
     assert resource("limits.cpu", "1") == "4"
     assert resource("requests.memory", "1") == "0"
+    assert resource("limits.hugepages-2Mi", "1Mi", limits={"hugepages-2Mi": "4Mi"}) == "4"
+    with pytest.raises(ConfigProblem, match="unsupported container resource : limits"):
+        resource("limits", "1")
+
+
+def test_a_container_without_a_limit_has_the_pods() -> None:
+    variable = {"name": "X", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu", "divisor": "1m"}}}
+    made = {"name": "web", "env": [variable]}
+    pod = pod_of(made, resources={"limits": {"cpu": "250m"}})
+    assert make_environment(pod, made, {}, {}, AROUND) == {"X": "250"}
 
 
 def test_services_as_variables() -> None:
@@ -139,6 +143,27 @@ def test_names_by_policy() -> None:
     assert dns_config(pod_of(dnsConfig=own), SETTINGS, host).options == ("ndots:2", "edns0")
 
 
+def test_what_a_resolver_cannot_take_is_left_out_and_told() -> None:
+    host = parse_resolv_conf("nameserver 192.0.2.53\nsearch example.org. . example.net\n")
+    assert host.searches == ("example.org", "example.net")
+    few, said = bounded_dns_config(pod_of(dnsPolicy="Default"), SETTINGS, host)
+    assert (few, said) == (host, ())
+
+    servers = [f"192.0.2.{number}" for number in range(1, 5)]
+    many = {"nameservers": servers, "searches": [f"{number}.example" for number in range(40)]}
+    config, said = bounded_dns_config(pod_of(dnsPolicy="None", dnsConfig=many), SETTINGS, host)
+    assert (config.servers, len(config.searches)) == (tuple(servers[:3]), 32)
+    assert said == (
+        "Nameserver limits were exceeded, some nameservers have been omitted, the applied nameserver line is: "
+        "192.0.2.1 192.0.2.2 192.0.2.3",
+        "Search Line limits were exceeded, some search paths have been omitted, the applied search line is: "
+        + " ".join(config.searches),
+    )
+    long = {"searches": ["a" * 254, *(f"{number}{'b' * 200}" for number in range(12))]}
+    config, said = bounded_dns_config(pod_of(dnsPolicy="None", dnsConfig=long), SETTINGS, host)
+    assert len(config.searches) == 10 and len(" ".join(config.searches)) <= 2048 and len(said) == 1
+
+
 def test_the_hosts_file() -> None:
     pod = pod_of(subdomain="db", hostAliases=[{"ip": "192.0.2.9", "hostnames": ["nas", "disk"]}])
     text = hosts_file(pod, ["10.42.0.5"], hostname_of(pod), SETTINGS)
@@ -156,145 +181,3 @@ def test_a_sandbox_on_the_hosts_network_has_no_hostname_of_its_own() -> None:
     whole = sandbox_config(pod_of(subdomain="db", setHostnameAsFQDN=True), SETTINGS, "", "", 0)
     assert whole.hostname == "web-0.db.default.svc.cluster.local"
     assert hostname_of({"metadata": {"name": "a" * 62 + "-b"}, "spec": {}}) == "a" * 62
-
-
-def test_security_contexts() -> None:
-    image = Image("sha256:1", (), (), 1, uid=33)
-    context = {
-        "runAsGroup": 5,
-        "capabilities": {"add": ["CAP_NET_ADMIN"], "drop": ["ALL"]},
-        "readOnlyRootFilesystem": True,
-        "allowPrivilegeEscalation": False,
-    }
-    pod_context = {"runAsUser": 1000, "fsGroup": 7, "supplementalGroups": [8], "seccompProfile": {"type": "RuntimeDefault"}}
-    container = {"name": "web", "securityContext": context}
-    made = container_security(pod_of(container, securityContext=pod_context), container, image)
-    assert (made.run_as_user, made.run_as_group, made.supplemental_groups) == (1000, 5, (8, 7))
-    assert (made.add_capabilities, made.drop_capabilities) == (("NET_ADMIN",), ("ALL",))
-    assert (made.readonly_rootfs, made.no_new_privs, made.seccomp) == (True, True, "runtime/default")
-    plain = container_security(pod_of(), {"name": "web"}, image)
-    assert (plain.run_as_user, plain.privileged, plain.masked_paths) == (33, False, None)
-    privileged = container_security(pod_of(), {"name": "web", "securityContext": {"privileged": True}}, image)
-    assert (privileged.privileged, privileged.seccomp, privileged.masked_paths) == (True, "unconfined", ())
-
-    def refused(image: Image, **context: Any) -> str:
-        own = {"name": "web", "securityContext": {"runAsNonRoot": True, **context}}
-        with pytest.raises(ConfigProblem) as problem:
-            container_security(pod_of(own), own, image)
-        return problem.value.message
-
-    assert refused(image, runAsUser=0) == "container's runAsUser breaks non-root policy"
-    assert refused(Image("", (), (), 1, uid=0)) == "container has runAsNonRoot and image will run as root"
-    assert "non-numeric user (www)" in refused(Image("", (), (), 1, username="www"))
-    own = {"name": "web", "securityContext": {"runAsNonRoot": True}}
-    assert container_security(pod_of(own), own, image).run_as_user == 33
-
-
-def test_pull_secrets() -> None:
-    auths = {
-        "https://index.docker.io/v1/": {"auth": base64.b64encode(b"me:secret").decode()},
-        "registry.example:5000/team": {"username": "team", "password": "t"},
-        "registry.example:5000": {"username": "all", "password": "a"},
-    }
-    secret = {"data": {".dockerconfigjson": base64.b64encode(orjson.dumps({"auths": auths})).decode()}}
-    assert credentials([secret], "busybox") == [RegistryAuth("me", "secret", "docker.io")]
-    assert [auth.username for auth in credentials([secret], "registry.example:5000/team/app:1")] == ["team", "all"]
-    assert [auth.username for auth in credentials([secret], "registry.example:5000/other")] == ["all"]
-    assert credentials([secret], "elsewhere.example/app") == []
-    assert credentials([{"data": {".dockerconfigjson": "bm9uZQ=="}}], "busybox") == []
-
-
-def test_default_pull_policies() -> None:
-    assert [default_policy(name) for name in ("a", "a:latest", "a:1", "host:5000/a", "a@sha256:" + "0" * 64)] == [
-        "Always",
-        "Always",
-        "IfNotPresent",
-        "Always",
-        "IfNotPresent",
-    ]
-
-
-class Registry:
-    """The image verbs of a runtime whose registry is sometimes away."""
-
-    def __init__(self) -> None:
-        self.away = True
-        self.pulls: list[RegistryAuth | None] = []
-
-    async def image_status(self, reference: str) -> Image | None:
-        return None if self.away else Image("sha256:1", (reference,), (), 5)
-
-    async def pull_image(self, reference: str, auth: RegistryAuth | None = None) -> str:
-        self.pulls.append(auth)
-        if self.away:
-            raise RuntimeFailure("UNKNOWN", "no route to host")
-        return "sha256:1"
-
-
-async def test_pulls_back_off() -> None:
-    registry, now, told = Registry(), [1000.0], []
-    images = Images(registry, lambda: now[0])  # type: ignore[arg-type]
-
-    async def ensure() -> Image:
-        return await images.ensure("u", "shop:1", "IfNotPresent", [], lambda *event: told.append(event[1]))
-
-    with pytest.raises(ImageProblem) as first:
-        await ensure()
-    assert (first.value.reason, first.value.message, first.value.retry_seconds) == ("ErrImagePull", "no route to host", 10)
-    assert first.value.then[0] == "ImagePullBackOff"
-    now[0] += 4
-    with pytest.raises(ImageProblem) as second:
-        await ensure()
-    assert (second.value.reason, second.value.retry_seconds) == ("ImagePullBackOff", 6)
-    assert len(registry.pulls) == 1
-    now[0] += 6
-    with pytest.raises(ImageProblem) as third:
-        await ensure()
-    assert third.value.retry_seconds == 20
-    registry.away = False
-    now[0] += 20
-    assert (await ensure()).id == "sha256:1"
-    assert told[:3] == ["Pulling", "Failed", "Failed"]
-    assert told[-1] == "Pulled"
-
-
-async def test_a_registry_that_falls_silent_is_given_up(autojump_clock: MockClock) -> None:
-    class Silent(Registry):
-        async def pull_image(self, reference: str, auth: RegistryAuth | None = None) -> str:
-            await trio.sleep_forever()
-            raise AssertionError
-
-    images = Images(Silent())  # type: ignore[arg-type]
-    with pytest.raises(ImageProblem) as problem:
-        await images.ensure("u", "shop:1", "IfNotPresent", [], lambda *event: None)
-    assert problem.value.reason == "ErrImagePull"
-    assert problem.value.message == "the image was not complete after 3600 s"
-    assert trio.current_time() >= 3600
-
-
-async def test_containers_that_start_together_ask_for_their_image_once(autojump_clock: MockClock) -> None:
-    class Here(Registry):
-        asked = 0
-
-        async def image_status(self, reference: str) -> Image | None:
-            self.asked += 1
-            await trio.sleep(0.1)
-            return Image(f"sha256:{self.asked}", (reference,), (), 5)
-
-    registry = Here()
-    images = Images(registry)  # type: ignore[arg-type]
-    found: list[str] = []
-
-    async def ensure() -> None:
-        found.append((await images.ensure("u", "shop:1", "IfNotPresent", [], lambda *event: None)).id)
-
-    async with trio.open_nursery() as nursery:
-        for _ in range(20):
-            nursery.start_soon(ensure)
-    assert found == ["sha256:1"] * 20
-    # A moment later, or when images came or failed, they are looked up again.
-    await trio.sleep(3)
-    await ensure()
-    images.look_again()
-    await ensure()
-    assert found[20:] == ["sha256:2", "sha256:3"]

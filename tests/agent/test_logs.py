@@ -52,6 +52,30 @@ async def test_a_log_that_is_not_there_is_empty(tmp_path: Path) -> None:
     assert tail_text(tmp_path / "none.log", 10, 100) == ""
 
 
+@pytest.mark.parametrize("tail_lines", [None, 3000])
+async def test_a_log_that_grows_under_the_reader_ends_where_it_was_opened(tmp_path: Path, tail_lines: int | None) -> None:
+    path = tmp_path / "0.log"
+    path.write_text("".join(line(1, f"{number:060d}") for number in range(3000)))  # more than one block
+    shown = b""
+    with path.open("a") as stream:
+        async for piece in read_log(path, LogOptions(tail_lines=tail_lines), lambda: False):
+            shown += piece
+            if b"later" not in shown:
+                stream.write(line(2, "later"))
+                stream.flush()
+    assert shown.decode() == "".join(f"{number:060d}\n" for number in range(3000))
+
+
+async def test_a_log_rotated_under_the_reader_is_not_begun_anew(log: Path, tmp_path: Path) -> None:
+    shown = b""
+    async for piece in read_log(log, LogOptions(), lambda: False):
+        shown += piece
+        if b"later" not in shown:
+            log.rename(tmp_path / "0.log.old")
+            log.write_text(line(6, "later"))
+    assert shown == b"one\ntwo\nthree\nfour\n"
+
+
 async def test_a_follower_goes_on_across_rotation(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
     path = tmp_path / "0.log"
     path.write_text(line(1, "one"))
@@ -89,14 +113,14 @@ def test_the_tail_begins_where_the_last_lines_begin(texts: list[tuple[str, str]]
             lines.append("")
         lines[-1] += text + ("\n" if tag == "F" else "")
         begins = tag == "F"
-    offset = tail_offset(io.BytesIO(data), count)
+    offset = tail_offset(io.BytesIO(data), count, len(data))
     shown = b"".join(found.shown(False) for raw in data[offset:].splitlines() if (found := parse_line(raw)))
     assert shown.decode() == "".join(lines[-count:])
 
 
 def test_a_tail_longer_than_one_block() -> None:
     data = "".join(line(0, "x" * 1000) for _ in range(500)).encode()
-    offset = tail_offset(io.BytesIO(data), 200)
+    offset = tail_offset(io.BytesIO(data), 200, len(data))
     assert data[offset:].count(b"\n") == 200
 
 

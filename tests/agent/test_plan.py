@@ -12,9 +12,12 @@ from edgekube.agent.steps import (
     Fail,
     Finish,
     KillContainer,
+    Plan,
     Prepare,
+    PreStop,
+    RemoveContainer,
     RemoveSandbox,
-    ResizeContainer,
+    ResizePod,
     RunSandbox,
     StartContainer,
     StopSandbox,
@@ -145,6 +148,16 @@ def test_a_changed_image_replaces_the_container() -> None:
     assert sim.started == [("web", 0), ("web", 1)]
 
 
+def test_an_init_container_that_runs_ends_as_it_was_begun_and_a_sidecar_is_replaced() -> None:
+    sim = Simulation(make_pod(init=[sidecar("log"), *named("setup")]))
+    sim.settle()
+    assert sorted(sim.running()) == ["log", "setup"]
+    for container in sim.pod["spec"]["initContainers"]:
+        container["image"] = "busybox:other"
+    kills = [step for step in sim.plan().steps if isinstance(step, KillContainer)]
+    assert [(kill.name, kill.message) for kill in kills] == [("log", "Init container log definition changed")]
+
+
 def test_a_resize_reaches_a_running_container_once() -> None:
     small = {"limits": {"cpu": "1", "memory": "50Mi"}, "requests": {"cpu": "1", "memory": "50Mi"}}
     large = {"limits": {"cpu": "2", "memory": "50Mi"}, "requests": {"cpu": "2", "memory": "50Mi"}}
@@ -153,7 +166,7 @@ def test_a_resize_reaches_a_running_container_once() -> None:
     sim.settle()
     web["resources"] = large
     [resize] = sim.step()
-    assert isinstance(resize, ResizeContainer)
+    assert isinstance(resize, ResizePod) and [name for name, _ in resize.containers] == ["web"]
     assert sim.step() == ()
     sim.forget()
     assert resize in [step for _ in range(2) for step in sim.step()], "nothing says that it was done"
@@ -180,9 +193,9 @@ def test_a_failed_probe_kills_with_its_own_grace_period() -> None:
     sim = Simulation(make_pod())
     sim.settle()
     container_id = sim.observed.containers[0].status.id
-    sim.memory.probes.failed[container_id] = ("Container web failed liveness probe, will be restarted", 5)
+    sim.memory.probes.failed[container_id] = ("failed liveness probe", 5)
     [kill] = sim.plan().steps
-    assert kill == KillContainer("web", container_id, "Container web failed liveness probe, will be restarted", 5)
+    assert kill == KillContainer("web", container_id, "Container web failed liveness probe, will be restarted", 5, restart=True)
 
 
 def test_deletion_stops_containers_together_then_the_sandbox_then_cleans_up() -> None:
@@ -198,6 +211,71 @@ def test_deletion_stops_containers_together_then_the_sandbox_then_cleans_up() ->
     assert sim.step() == ()
 
 
+def test_a_post_start_hook_holds_the_containers_after_it_back() -> None:
+    first = {"name": "proxy", "image": "busybox", "lifecycle": {"postStart": {"sleep": {"seconds": 5}}}}
+    sim = Simulation(make_pod({"name": "before", "image": "busybox"}, first, {"name": "after", "image": "busybox"}))
+    sim.step()
+    steps = sim.plan().steps
+    assert [step.name for step in steps if isinstance(step, StartContainer)] == ["before", "proxy"]
+    for step in steps:
+        sim.do(step)
+    sim.memory.starting.add("proxy")
+    sim.busy = {"container/proxy"}
+    assert sim.plan().steps == ()
+    sim.memory.starting.clear()
+    sim.busy = set()
+    assert [step.name for step in sim.plan().steps if isinstance(step, StartContainer)] == ["after"]
+
+
+def hooked(name: str) -> dict[str, object]:
+    return {**sidecar(name), "lifecycle": {"preStop": {"sleep": {"seconds": 1}}}}
+
+
+def test_hooks_of_sidecars_run_at_once_and_their_ends_in_order() -> None:
+    sim = Simulation(make_pod(*named("a"), init=[hooked("log"), hooked("net"), sidecar("dns")]))
+    sim.settle()
+    sim.pod["metadata"].update(deletionTimestamp="2026-01-01T00:00:00Z", deletionGracePeriodSeconds=7)
+    assert {(type(step), getattr(step, "name", "")) for step in sim.step()} == {
+        (KillContainer, "a"), (PreStop, "log"), (PreStop, "net")
+    }  # fmt: skip
+    assert [(step.name, step.hook_done) for step in sim.step() if isinstance(step, KillContainer)] == [("dns", False)]
+    sim.busy = {"prestop/net"}
+    waiting = sim.plan()
+    assert waiting.steps == ()  # its turn, but its hook is not through
+    assert waiting.wake_at == sim.now + 7
+    sim.busy = set()
+    assert [(step.name, step.hook_done) for step in sim.step() if isinstance(step, KillContainer)] == [("net", True)]
+    assert [(step.name, step.hook_done) for step in sim.step() if isinstance(step, KillContainer)] == [("log", True)]
+
+
+def test_nobody_waits_for_a_turn_when_the_grace_period_is_over() -> None:
+    sim = Simulation(make_pod(*named("a"), init=[hooked("log"), sidecar("net")]))
+    sim.settle()
+    sim.pod["metadata"].update(deletionTimestamp="2026-01-01T00:00:00Z", deletionGracePeriodSeconds=30)
+    sim.memory.stopping_since = sim.now - 10
+    assert sim.plan().wake_at == sim.now + 20
+    sim.memory.stopping_since = sim.now - 30
+    planned = sim.plan()
+    assert {(step.name, step.grace_seconds) for step in planned.steps if isinstance(step, KillContainer)} == {
+        ("a", 0), ("log", 0), ("net", 0)
+    }  # fmt: skip
+    assert planned.wake_at is None
+
+
+def test_a_hook_that_outlives_the_grace_period_is_not_waited_for() -> None:
+    sim = Simulation(make_pod(*named("a"), init=[hooked("log"), hooked("net")]))
+    sim.settle()
+    sim.pod["metadata"].update(deletionTimestamp="2026-01-01T00:00:00Z", deletionGracePeriodSeconds=30)
+    sim.memory.stopping_since = sim.now
+    sim.exits("a", 0)
+    sim.busy = {"prestop/log", "prestop/net"}
+    assert sim.plan() == Plan((), sim.now + 30)
+    sim.now += 30
+    assert {(step.name, step.grace_seconds, step.hook_done) for step in sim.plan().steps if isinstance(step, KillContainer)} == {
+        ("log", 0, True), ("net", 0, True)
+    }  # fmt: skip
+
+
 def test_a_start_that_is_being_given_up_holds_the_sandbox() -> None:
     sim = Simulation(make_pod())
     sim.step()
@@ -210,7 +288,7 @@ def test_what_is_left_of_the_grace_period() -> None:
     sim = Simulation(make_pod())
     sim.settle()
     sim.pod["metadata"].update(deletionTimestamp="2026-01-01T00:00:00Z", deletionGracePeriodSeconds=30)
-    sim.memory.stopping_since = sim.now - 20
+    sim.memory.stopping_since = sim.now - 20.9
     [kill] = sim.plan().steps
     assert isinstance(kill, KillContainer) and kill.grace_seconds == 10
 
@@ -259,14 +337,6 @@ def test_an_active_deadline_ends_the_pod() -> None:
     assert sim.plan().steps == (Fail("DeadlineExceeded", DEADLINE_MESSAGE),)
     sim.settle()
     assert sim.running() == [] and sim.memory.released
-
-
-def test_a_sysctl_that_is_not_known_to_be_safe_fails_the_pod_before_it_starts() -> None:
-    for name in ("kernel.msgmax", "kernel/msgmax"):
-        sim = Simulation(make_pod(securityContext={"sysctls": [{"name": name, "value": "1"}]}))
-        assert Fail("SysctlForbidden", 'forbidden sysctl: "kernel.msgmax" not allowlisted') in sim.plan().steps
-    sim = Simulation(make_pod(securityContext={"sysctls": [{"name": "net/ipv4/tcp_syncookies", "value": "1"}]}))
-    assert not any(isinstance(step, Fail) for step in sim.plan().steps)
 
 
 def test_a_container_that_waits_for_its_image_is_left_alone_until_then() -> None:
@@ -331,3 +401,44 @@ def test_whatever_happens_the_plan_comes_to_rest_and_never_runs_a_container_twic
     sim.pod["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     sim.settle()
     assert sim.memory.cleaned and sim.observed.containers == () and sim.observed.sandboxes == ()
+
+
+def test_a_rule_starts_the_whole_pod_anew_init_containers_first_whatever_its_policy() -> None:
+    rules = [{"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [42]}}]
+    web = {**named("web")[0], "restartPolicy": "Never", "restartPolicyRules": rules}
+    sim = Simulation(make_pod(web, *named("other"), init=named("setup"), restartPolicy="Never"))
+    sim.settle()
+    sim.exits("setup", 0)
+    sim.settle()
+    assert sim.running() == ["other", "web"]
+
+    sim.exits("web", 42)
+    [kill] = sim.step()
+    assert isinstance(kill, KillContainer) and (kill.name, kill.grace_seconds) == ("other", 0)
+    assert [step.name for step in sim.step() if isinstance(step, RemoveContainer)] == ["other", "setup"]
+    sim.forget()  # what asked for it is still there, so a restart of the agent goes on
+    sim.step()
+    assert [step.name for step in sim.step() if isinstance(step, RemoveContainer)] == ["web"]
+    sim.settle()
+    assert sim.running() == ["setup"]
+    sim.exits("setup", 0)
+    sim.settle()
+    assert sim.running() == ["other", "web"]
+    assert sim.started.count(("web", 1)) == 1
+
+    sim.exits("web", 1)
+    sim.exits("other", 0)
+    sim.settle()
+    assert sim.memory.released
+
+
+def test_a_sidecar_may_start_the_whole_pod_anew() -> None:
+    rules = [{"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [42]}}]
+    side = {**named("side")[0], "restartPolicy": "Always", "restartPolicyRules": rules}
+    sim = Simulation(make_pod(*named("web"), init=[side], restartPolicy="Never"))
+    sim.settle()
+    assert sim.running() == ["side", "web"]
+    sim.exits("side", 42)
+    sim.settle()
+    assert sim.running() == ["side", "web"], "web was killed, which would have been the end of a pod with this policy"
+    assert sim.started.count(("web", 1)) == 1 and not sim.memory.released

@@ -15,6 +15,7 @@ import pytest
 import trio
 
 from edgekube import limits
+from edgekube.agent.observe import Observer
 from edgekube.api import errors
 from edgekube.api.kinds import CONFIGMAP, POD, SECRET
 from edgekube.api.objects import Object
@@ -45,14 +46,30 @@ async def test_a_pod_runs_and_goes(node: Node) -> None:
     [status] = pod["status"]["containerStatuses"]
     assert status["ready"] and status["started"] and status["restartCount"] == 0
     assert await node.run_in(pod, "hostname") == "web\n"
+    # Where log shippers look: by the container's names and id.
+    name, container_id = status["name"], status["containerID"].removeprefix("containerd://")
+    shown = node.place.settings.container_logs_dir / f"web_default_{name}-{container_id}.log"
+    assert shown.resolve() == node.place.settings.pod_logs_dir / f"default_web_{pod['metadata']['uid']}" / name / "0.log"
 
     await node.delete("web")
+    assert list(shown.parent.glob("web_default_*")) == []
     assert [item for item in await node.runtime.list_containers() if item.labels["io.kubernetes.pod.name"] == "web"] == []
     assert not (node.place.settings.agent_dir / "pods" / pod["metadata"]["uid"]).exists()
     assert list(node.place.settings.pod_logs_dir.glob("default_web_*")) == []
     reasons = [reason for reason, _ in await node.events("web")]
     assert reasons[:3] == ["Pulled", "Created", "Started"]
-    assert "Killing" in reasons
+    await node.until_event("web", "Killing", "Stopping container main")
+
+
+async def test_the_room_of_a_pod_deleted_at_once_is_free_at_once(node: Node) -> None:
+    def taking_the_port() -> Object:
+        return container("main", "trap '' TERM; sleep 100 & wait", ports=[{"containerPort": 80, "hostPort": 18099}])
+
+    await node.create("first", [taking_the_port()])
+    await node.until_running("first")
+    await node.verbs.delete(POD, "default", "first", DeleteOptions(grace_period_seconds=0))
+    await node.create("second", [taking_the_port()])
+    await node.until_running("second")
 
 
 async def test_a_pod_that_ends_well_has_succeeded(node: Node) -> None:
@@ -74,6 +91,21 @@ async def test_a_pod_that_fails_says_why(node: Node) -> None:
     assert sorted(ended["message"].splitlines()) == ["first", "it broke"]
 
 
+def _status(pod: Object) -> Object:
+    [status] = pod["status"]["containerStatuses"]
+    found: Object = status
+    return found
+
+
+async def test_a_container_is_stopped_by_the_signal_that_it_names(node: Node) -> None:
+    script = "trap 'exit 0' USR1; trap '' TERM; while :; do sleep 0.1; done"
+    deaf = container("main", script, lifecycle={"stopSignal": "SIGUSR1"})
+    await node.create("own-signal", [deaf], os={"name": "linux"}, terminationGracePeriodSeconds=600)
+    await node.until_running("own-signal")
+    await node.verbs.delete(POD, "default", "own-signal")
+    await node.until_gone("own-signal", 120)
+
+
 async def test_a_crash_loop_waits_and_says_so(node: Node) -> None:
     await node.create("loop", [container("main", "exit 3")])
     pod = await node.until("loop", lambda pod: "CrashLoopBackOff" in str(pod["status"]))
@@ -86,9 +118,14 @@ async def test_a_crash_loop_waits_and_says_so(node: Node) -> None:
     assert status["restartCount"] == 1
     assert status["lastState"]["terminated"]["exitCode"] == 3
     assert pod["status"]["phase"] == "Running"
+    # Another image is another container: it is not made to wait for what its predecessor did.
+    image = {"spec": {"containers": [{"name": "main", "image": "busybox:1.36"}]}}
+    await node.verbs.patch(POD, "default", "loop", image, patch_type="application/strategic-merge-patch+json")
+    pod = await node.until("loop", lambda pod: _status(pod)["restartCount"] == 2 and "back-off" in str(_status(pod)["state"]))
+    assert _status(pod)["state"]["waiting"]["message"].startswith("back-off 10s ")
     await node.delete("loop")
     messages = [message for reason, message in await node.events("loop") if reason == "BackOff"]
-    assert messages == [f"Back-off restarting failed container main in pod loop_default({uid})"]
+    assert set(messages) == {f"Back-off restarting failed container main in pod loop_default({uid})"}
 
 
 async def test_init_containers_run_in_order_and_share_volumes_with_the_pod(node: Node) -> None:
@@ -192,7 +229,7 @@ async def test_environment_and_volumes_of_every_kind(node: Node) -> None:
     async def updated() -> bool:
         return await shell("cat /settings/colour; ls /settings") == "blue" + "colour\nlevel\nnew\n"
 
-    await node.eventually(updated, 5)
+    await node.eventually(updated)
     assert await shell("cat /one/colour") == "green"
     # And labels reach the downward API.
     await node.verbs.patch(POD, "default", "volumes", {"metadata": {"labels": {"tier": "front"}}})
@@ -200,7 +237,7 @@ async def test_environment_and_volumes_of_every_kind(node: Node) -> None:
     async def labelled() -> bool:
         return 'tier="front"' in await shell("cat /all/labels")
 
-    await node.eventually(labelled, 5)
+    await node.eventually(labelled)
 
     assert node.pods is not None
     cgroups = node.pods.node.cgroups
@@ -219,14 +256,14 @@ async def test_what_is_missing_is_named_and_waited_for(node: Node) -> None:
     assert pod["status"]["containerStatuses"][0]["state"]["waiting"]["message"] == 'configmap "later" not found'
     assert pod["status"]["phase"] == "Pending"
     await node.verbs.create(CONFIGMAP, "default", {"metadata": {"name": "later"}, "data": {"x": "1"}})
-    await node.until_running("waits", 5)
+    await node.until_running("waits")
 
     volumes = [{"name": "v", "secret": {"secretName": "not-yet"}}]
     main = container("main", "sleep 1000", volumeMounts=[{"name": "v", "mountPath": "/v"}])
     await node.create("mounts", [main], volumes=volumes)
     await node.until_event("mounts", "FailedMount", 'MountVolume.SetUp failed for volume "v" : secret "not-yet" not found')
     await node.verbs.create(SECRET, "default", {"metadata": {"name": "not-yet"}})
-    await node.until_running("mounts", 5)
+    await node.until_running("mounts")
 
 
 async def test_images_that_cannot_be_had(node: Node) -> None:
@@ -249,7 +286,7 @@ async def test_a_container_that_may_not_be_root(node: Node) -> None:
     await node.create("root", [container("main", "sleep 1000", securityContext={"runAsNonRoot": True})])
     pod = await node.until("root", lambda pod: "CreateContainerConfigError" in str(pod["status"]))
     waiting = pod["status"]["containerStatuses"][0]["state"]["waiting"]
-    assert waiting["message"] == "container has runAsNonRoot and image will run as root"
+    assert waiting["message"].startswith('container has runAsNonRoot and image will run as root (pod: "root_default(')
 
 
 async def test_a_command_that_does_not_exist(node: Node) -> None:
@@ -260,21 +297,21 @@ async def test_a_command_that_does_not_exist(node: Node) -> None:
 
 
 async def test_probes_decide_readiness_and_restarts(node: Node) -> None:
-    probe = {"exec": {"command": ["cat", "/tmp/ready"]}, "periodSeconds": 1}
-    alive = {"exec": {"command": ["test", "!", "-e", "/tmp/dead"]}, "periodSeconds": 1, "failureThreshold": 1}
+    patient = {"periodSeconds": 1, "timeoutSeconds": 60}  # a busy machine takes its time for a command
+    probe = {"exec": {"command": ["cat", "/tmp/ready"]}, **patient}
+    alive = {"exec": {"command": ["test", "!", "-e", "/tmp/dead"]}, "failureThreshold": 1, **patient}
     await node.create("probed", [container("main", "sleep 1000", readinessProbe=probe, livenessProbe=alive)])
     pod = await node.until("probed", lambda pod: pod["status"]["phase"] == "Running")
     assert not is_ready(pod)
     await node.until_event("probed", "Unhealthy", "Readiness probe failed: cat: can't open")
     await node.run_in(pod, "touch", "/tmp/ready")
-    pod = await node.until("probed", is_ready, 5)
+    pod = await node.until("probed", is_ready)
     first_id = pod["status"]["containerStatuses"][0]["containerID"]
     await node.run_in(pod, "touch", "/tmp/dead")
-    pod = await node.until("probed", lambda pod: pod["status"]["containerStatuses"][0]["restartCount"] == 1, 10)
+    pod = await node.until("probed", lambda pod: pod["status"]["containerStatuses"][0]["restartCount"] == 1)
     assert pod["status"]["containerStatuses"][0]["containerID"] != first_id
     assert not is_ready(pod)
-    reasons = await node.events("probed")
-    assert ("Killing", "Container main failed liveness probe, will be restarted") in reasons
+    await node.until_event("probed", "Killing", "Container main failed liveness probe, will be restarted")
     await node.delete("probed")
 
 
@@ -294,6 +331,24 @@ async def test_hooks_run_after_start_and_before_the_end(node: Node) -> None:
     assert (shared / "stopping").read_text() == "stopping\n"
 
 
+async def test_a_hook_outlives_the_grace_period_by_what_its_container_has_left(node: Node) -> None:
+    shared = node.place.base / "outlived"
+    shared.mkdir()
+    hook = "while :; do echo hook >> /shared/log; sleep 0.1; done"
+    more = {"lifecycle": {"preStop": {"exec": {"command": ["sh", "-c", hook]}}}}
+    mounts = [{"name": "s", "mountPath": "/shared"}]
+    main = container("main", "trap 'echo term >> /shared/log' TERM; while :; do sleep 0.1; done", volumeMounts=mounts, **more)
+    await node.create("outlived", [main], volumes=[{"name": "s", "hostPath": {"path": str(shared)}}])
+    await node.until_running("outlived")
+    await node.delete("outlived")
+    lines = (shared / "log").read_text().split()
+    told = lines.index("term")
+    assert set(lines[:told]) == {"hook"} and lines[told + 1 :].count("hook") >= 2
+    events = await node.events("outlived")
+    assert events.count(("Killing", "Stopping container main")) == 1
+    assert events.count(("FailedPreStopHook", "PreStopHook failed")) == 1
+
+
 async def test_a_killed_container_comes_back_and_an_oom_is_named(node: Node) -> None:
     hungry = container("main", "sleep 0.2; tail /dev/zero", resources={"limits": {"memory": "16Mi"}})
     await node.create("hungry", [hungry], restartPolicy="Never")
@@ -303,7 +358,7 @@ async def test_a_killed_container_comes_back_and_an_oom_is_named(node: Node) -> 
 
 
 async def test_restarting_the_agent_touches_no_container(node: Node) -> None:
-    probe = {"exec": {"command": ["true"]}, "periodSeconds": 1}
+    probe = {"exec": {"command": ["true"]}, "periodSeconds": 1, "timeoutSeconds": 60}
     await node.create("stays", [container("main", "sleep 1000", readinessProbe=probe)])
     before = await node.until_running("stays")
     await node.stop()
@@ -356,7 +411,8 @@ async def test_containers_outlive_containerd(node: Node) -> None:
         await node.delete("newcomer")
 
 
-async def test_pods_that_start_together_cost_a_few_calls_each(node: Node) -> None:
+def count_calls(node: Node) -> Counter[str]:
+    """The calls to containerd from now on, by method."""
     calls: Counter[str] = Counter()
     ask = node.runtime.rpc.call
 
@@ -365,6 +421,18 @@ async def test_pods_that_start_together_cost_a_few_calls_each(node: Node) -> Non
         return await ask(service, method, *more)
 
     node.runtime.rpc.call = counted  # type: ignore[method-assign,assignment]
+    return calls
+
+
+async def test_pods_that_start_together_cost_a_few_calls_each(node: Node) -> None:
+    async def nothing_is_left() -> bool:
+        return not await node.runtime.list_sandboxes()
+
+    # Of the tests before: the end of each of their pods is a reason to look, and an agent that was away has not heard of it.
+    await node.eventually(nothing_is_left)
+    await node.stop()
+    await node.start()
+    calls = count_calls(node)
     began = trio.current_time()
     names = [f"crowd-{number}" for number in range(8)]
     for name in names:
@@ -382,6 +450,21 @@ async def test_pods_that_start_together_cost_a_few_calls_each(node: Node) -> Non
     for method in ("PodSandboxStatus", "ContainerStatus"):
         assert 8 <= calls[method] <= 8 * (1 + calls["ListContainers"])
     assert calls["ImageStatus"] <= 8
+
+
+async def test_the_end_of_what_is_gone_costs_one_listing(node: Node) -> None:
+    """Containerd tells of an end when its CRI part may have removed all: it is not looked for again and again."""
+    await node.stop()
+    calls = count_calls(node)
+    async with trio.open_nursery() as nursery:
+        observer = Observer(node.runtime, lambda uid: None)
+        await nursery.start(observer.run)
+        calls.clear()
+        began = trio.current_time()
+        await observer.ended("0" * 64)
+        # One for the end, one when the stream of events has begun, and what the clock says.
+        assert calls["ListContainers"] <= 2 + (trio.current_time() - began) // limits.RELIST_SECONDS
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_start_is_told_in_few_words(node: Node) -> None:
@@ -415,7 +498,7 @@ async def test_a_container_runs_when_its_post_start_hook_has_ended(node: Node) -
     assert pod["status"]["containerStatuses"][0]["state"] == {"waiting": {"reason": "ContainerCreating"}}
     [item] = await mine()
     await node.runtime.exec_sync(item.id, ["touch", "/tmp/go"], 10)
-    await node.until_running("hooked", 5)
+    await node.until_running("hooked")
 
 
 class Unplugged:
@@ -449,7 +532,23 @@ class Unplugged:
 
 
 async def test_after_a_power_off_pods_come_back_without_the_api(node: Node) -> None:
-    await node.create("alone", [container("main", "sleep 1000", env=[{"name": "COLOUR", "value": "green"}])])
+    """With the token that every pod has, which comes later, and with a ConfigMap as it was."""
+    settings: Object = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}, "data": {"a": "b"}}
+    await node.verbs.create(CONFIGMAP, "default", settings)
+    authority: Object = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "kube-root-ca.crt"},
+        "data": {"ca.crt": "x"},
+    }
+    await node.verbs.create(CONFIGMAP, "default", authority)
+    mounts = [{"name": "settings", "mountPath": "/settings"}]
+    await node.create(
+        "alone",
+        [container("main", "sleep 1000", env=[{"name": "COLOUR", "value": "green"}], volumeMounts=mounts)],
+        automountServiceAccountToken=True,
+        volumes=[{"name": "settings", "configMap": {"name": "settings"}}],
+    )
     pod = await node.until_running("alone")
     checkpoint = node.place.settings.agent_dir / "pods" / pod["metadata"]["uid"] / "pod.json"
     assert checkpoint.stat().st_mode & 0o777 == 0o600
@@ -457,8 +556,8 @@ async def test_after_a_power_off_pods_come_back_without_the_api(node: Node) -> N
     await node.stop()
     await node.runtime.stop_sandbox(sandbox.id)
 
-    verbs, cable = node.verbs, Unplugged(node.verbs)
-    node.verbs = cable  # type: ignore[assignment]
+    verbs, cable = node.agent_verbs, Unplugged(node.agent_verbs)
+    node.agent_verbs = cable  # type: ignore[assignment]
     started = trio.Event()
 
     async def start() -> None:
@@ -473,13 +572,19 @@ async def test_after_a_power_off_pods_come_back_without_the_api(node: Node) -> N
             for item in await node.runtime.list_containers()
         )
 
-    await node.eventually(back, 30)
-    before = await verbs.get(POD, "default", "alone")
+    await node.eventually(back)
+    before = await node.verbs.get(POD, "default", "alone")
     assert before["status"] == pod["status"]  # nobody could be told
-    node.verbs, cable.plugged = verbs, True
+    node.agent_verbs, cable.plugged = verbs, True
     again = await node.until(
         "alone", lambda pod: is_ready(pod) and pod["status"]["containerStatuses"][0]["restartCount"] == 1, 40
     )
     assert await node.run_in(again, "sh", "-c", "echo $COLOUR") == "green\n"
-    with trio.fail_after(40):
+    assert await node.run_in(again, "cat", "/settings/a") == "b"
+
+    async def has_a_token() -> bool:
+        return "token" in await node.run_in(again, "ls", "/var/run/secrets/kubernetes.io/serviceaccount")
+
+    await node.eventually(has_a_token)
+    with trio.fail_after(60):
         await started.wait()

@@ -42,7 +42,7 @@ class Commands:
 OK, BAD = ExecResult(0, b"", b""), ExecResult(1, b"out", b"err")
 
 
-async def question(probe: Object, runtime: Any = None, timeout_seconds: float = 1.0) -> tuple[bool, str]:
+async def question(probe: Object, runtime: Any = None, timeout_seconds: float = 60.0) -> tuple[bool | None, str]:
     return await ask(runtime, probe, CONTAINER, "c1", "127.0.0.1", timeout_seconds)
 
 
@@ -107,7 +107,7 @@ async def test_http() -> None:
     assert words.startswith(f'Get "http://127.0.0.1:{port}/": read tcp 127.0.0.1:')
     assert words.endswith(f"->127.0.0.1:{port}: read: connection reset by peer")
     ok, words = await question({"httpGet": {"port": "none"}})
-    assert (ok, words) == (False, "couldn't find port: none")
+    assert (ok, words) == (None, "couldn't find port: none")
 
 
 async def test_a_server_that_does_not_speak(autojump_clock: trio.testing.MockClock) -> None:
@@ -128,8 +128,10 @@ async def test_tcp_and_exec() -> None:
     assert await question({"exec": {"command": ["x"]}}, Commands(OK)) == (True, "")
     assert await question({"exec": {"command": ["x"]}}, Commands(BAD)) == (False, "outerr")
     late = Commands(RuntimeFailure("DEADLINE_EXCEEDED", "late"))
-    ok, words = await question({"exec": {"command": ["x"]}}, late)
-    assert not ok and "timed out after 1s" in words
+    ok, words = await question({"exec": {"command": ["x"]}}, late, 1.0)
+    assert ok is False and "timed out after 1s" in words
+    away = Commands(RuntimeFailure("UNAVAILABLE", "containerd is away"))
+    assert await question({"exec": {"command": ["x"]}}, away) == (None, "containerd is away")
 
 
 class Health(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types
@@ -193,5 +195,10 @@ async def test_delays_periods_and_thresholds(autojump_clock: trio.testing.MockCl
     started = Commands(BAD, BAD, OK)
     assert await turns("startup", started, 100, periodSeconds=1, failureThreshold=30) == [(2.0, "success")]
     assert started.asked == 3, "a startup probe that succeeded is not asked again"
+    away = RuntimeFailure("UNAVAILABLE", "containerd is away")
+    unknown = await turns("liveness", Commands(BAD, *[away] * 30, BAD, OK), 1000, periodSeconds=10, failureThreshold=2)
+    assert unknown == [(110.0, "failure"), (120.0, "success")], "what could not be asked is no answer"
+    again = Commands(away, away, OK)
+    assert await turns("startup", again, 100, periodSeconds=10) == [(0.0, "success")], "and is asked again at once"
     adopted = await turns("readiness", Commands(OK), 100, initialDelaySeconds=50, age_seconds=60)
     assert adopted[0][0] <= loop.JITTER_SECONDS_MAX, "the delay counts from the container's start, not from the agent's"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import ssl
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,7 +16,9 @@ import trio
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, TextMessage
 
+from edgekube.agent.access import DelegatedAccess
 from edgekube.agent.server import AgentServer
+from edgekube.api.objects import Object
 from edgekube.pki.authority import load_or_create_authority
 from edgekube.pki.certificates import admin_subject, agent_client_subject, ensure, node_subject, subject_of
 from edgekube.wire.client import open_connection
@@ -92,6 +95,10 @@ class WebSocket:
         return found
 
 
+async def _knows_nobody(group: str, kind: str, obj: Object) -> Object:
+    return {**obj, "status": {}}
+
+
 @pytest.fixture
 async def door(node: Node, tmp_path: Path) -> AsyncIterator[Door]:
     now = datetime.datetime.now(datetime.UTC)
@@ -99,12 +106,13 @@ async def door(node: Node, tmp_path: Path) -> AsyncIterator[Door]:
     ca = tmp_path / "ca.crt"
     ca.write_bytes(authority.certificate_pem)
     serving = ensure(authority, tmp_path / "pki", "agent", node_subject("edge-1", ["edge-1", "127.0.0.1"]), now=now)
-    contexts = {"nobody": client_context(ca_path=ca)}
+    contexts: dict[str, ssl.SSLContext] = {"nobody": client_context(ca_path=ca)}
     for who, subject in (("api-server", agent_client_subject()), ("admin", admin_subject())):
         pair = ensure(authority, tmp_path / "pki", who, subject, now=now)
         contexts[who] = client_context(ca_path=ca, cert_path=pair.certificate, key_path=pair.key)
     assert node.pods is not None
-    server = Server(AgentServer(node.pods, is_api_server), tls=ServerTls(serving.certificate, serving.key, ca))
+    access = DelegatedAccess(_knows_nobody, "edge-1", clock=time.time)
+    server = Server(AgentServer(node.pods, is_api_server, access), tls=ServerTls(serving.certificate, serving.key, ca))
     async with trio.open_nursery() as nursery:
         ports = await nursery.start(server.serve, open_listeners(0, "127.0.0.1"))
         yield Door(ports[0], contexts)
@@ -112,12 +120,13 @@ async def door(node: Node, tmp_path: Path) -> AsyncIterator[Door]:
 
 
 async def test_only_the_api_server_is_let_in(node: Node, door: Door) -> None:
-    assert await door.get("/healthz", "nobody") == (200, b"ok")
-    assert (await door.get("/pods", "nobody"))[0] == 401
-    assert (await door.get("/pods", "admin"))[0] == 403
+    assert await door.get("/healthz") == (200, b"ok")
+    for path in ("/pods", "/healthz"):
+        assert (await door.get(path, "nobody"))[0] == 401
+        assert (await door.get(path, "admin"))[0] == 403
     status, body = await door.get("/pods")
     assert (status, orjson.loads(body)["kind"]) == (200, "PodList")
-    assert (await door.get("/runningpods/"))[0] == 404
+    assert (await door.get("/nothing"))[0] == 404
 
 
 async def test_logs(node: Node, door: Door) -> None:
@@ -156,7 +165,7 @@ async def test_logs(node: Node, door: Door) -> None:
 async def test_following_a_log_ends_with_the_container(node: Node, door: Door) -> None:
     await node.create("counts", [container("main", "for n in 1 2 3; do echo $n; sleep 0.3; done")], restartPolicy="Never")
     await node.until("counts", lambda pod: pod["status"]["phase"] in ("Running", "Succeeded"))
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         assert await door.get("/containerLogs/default/counts/main?follow=true") == (200, b"1\n2\n3\n")
 
 
@@ -187,12 +196,41 @@ async def test_port_forward_reaches_the_pod(node: Node, door: Door) -> None:
     await node.until_running("port")
     async with door.websocket("/portForward/default/port?port=8080") as websocket:
         await websocket.send(0, b"GET /index.html HTTP/1.0\r\n\r\n")
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             found = b""
             while b"hi\n" not in found:
                 data = await websocket._stream.receive_some()
                 found += data
                 assert data
+
+
+async def test_a_port_of_a_pod_is_dialled_for_the_api_server_alone(node: Node, door: Door) -> None:
+    listening = {"tcpSocket": {"port": 8080}, "periodSeconds": 1}
+    script = "mkdir /w; echo hi > /w/index.html; httpd -f -p 8080 -h /w"
+    await node.create("web", [container("main", script, readinessProbe=listening)])
+    await node.until_running("web")
+    upgrade = {"connection": "Upgrade", "upgrade": "edgekube-dial"}
+
+    async def dialled(path: str, who: str = "api-server") -> tuple[int, bytes]:
+        async with open_connection("127.0.0.1", door.port, context=door.contexts[who], server_hostname="edge-1") as connection:
+            response, stream = await connection.upgrade("GET", path, upgrade)
+            if stream is None:
+                return response.status, await response.read(1 << 16)
+            await stream.send_all(b"GET /index.html HTTP/1.0\r\n\r\n")
+            found = b""
+            while data := await stream.receive_some():
+                found += data
+            await stream.aclose()
+            return response.status, found
+
+    with trio.fail_after(60):
+        status, page = await dialled("/dial/default/web/8080")
+        assert (status, page.endswith(b"hi\n")) == (101, True)
+        assert (await dialled("/dial/default/web/9"))[0] == 503
+        assert (await dialled("/dial/default/nobody/8080"))[0] == 404
+        assert (await dialled("/dial/default/web/8080", "admin"))[0] == 403
+        assert (await dialled("/dial/default/web/8080", "nobody"))[0] == 401
+        assert (await door.get("/dial/default/web/8080"))[0] == 400
 
 
 async def test_statistics_come_from_cgroups(node: Node, door: Door) -> None:
@@ -203,3 +241,23 @@ async def test_statistics_come_from_cgroups(node: Node, door: Door) -> None:
     [stats] = [item for item in orjson.loads(body)["pods"] if item["podRef"]["name"] == "busy"]
     assert stats["cpu"]["usageCoreNanoSeconds"] > 0
     assert stats["memory"]["workingSetBytes"] > 0
+    status, body = await door.get("/metrics/resource")
+    assert status == 200
+    text = body.decode()
+    for name in ("container_cpu_usage_seconds_total", "container_memory_working_set_bytes", "container_start_time_seconds"):
+        assert f'{name}{{container="main",namespace="default",pod="busy"}} ' in text
+    assert 'pod_memory_working_set_bytes{namespace="default",pod="busy"} ' in text
+    assert (await door.get("/metrics/resource", "nobody"))[0] == 401
+    text = (await door.get("/metrics/cadvisor"))[1].decode()
+    assert 'container="main",id="' in text and 'namespace="default",pod="busy"' in text
+    [network] = [
+        line for line in text.splitlines() if line.startswith("container_network_receive_bytes_total") and "busy" in line
+    ]
+    assert 'interface="eth0"' in network and float(network.rpartition(" ")[2]) >= 0
+    assert "kubelet_running_pods " in (await door.get("/metrics"))[1].decode()
+    running = orjson.loads((await door.get("/runningpods/"))[1])["items"]
+    assert "busy" in [pod["metadata"]["name"] for pod in running]
+    assert orjson.loads((await door.get("/configz"))[1])["kubeletconfig"]["clusterDomain"] == "cluster.local"
+    assert (await door.get("/logs/"))[1].startswith(b"<!doctype html>")
+    assert (await door.get("/logs/?query=a;b"))[0] == 422
+    assert (await door.get("/stats/nothing"))[0] == 404

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from edgekube.agent.log_source import log_of
 from edgekube.agent.state import Waiting
@@ -84,6 +84,10 @@ def test_a_phase_is_final_only_when_nothing_runs_any_more() -> None:
     assert shown(sim)["phase"] == "Running"
     sim.exits("proxy", 137)
     assert shown(sim)["phase"] == "Succeeded"
+    sim.pod["status"] = shown(sim)
+    sim.memory.failure = ("Evicted", "The node was low on resource: memory.")
+    status = shown(sim)
+    assert (status["phase"], status.get("reason")) == ("Succeeded", None), "too late to be evicted"
 
 
 def test_images_that_do_not_come() -> None:
@@ -157,3 +161,18 @@ def test_what_can_wait_is_the_way_up_alone() -> None:
     assert not can_wait(running, {**running, "podIP": None})
     sim.memory.failure = ("DeadlineExceeded", "too late")
     assert not can_wait(creating, shown(sim))
+
+
+def test_that_a_container_makes_room_for_the_next_can_wait() -> None:
+    sim = Simulation(make_pod())
+    sim.settle()
+    running = shown(sim)
+    sim.memory.restarting.add(sim.observed.containers[0].status.id)
+    sim.exits("web", 137)
+    between = shown(sim)
+    assert not between["containerStatuses"][0]["ready"] and can_wait(running, between)
+    assert not can_wait(between, between), "it was told of"
+    sim.settle()
+    assert shown(sim)["containerStatuses"][0]["ready"] and not can_wait(running, shown(sim))
+    sim.exits("web", 1)
+    assert not can_wait(running, shown(sim)), "that one ended by itself"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import resource
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgekube.agent.execute import make_pods_directory
 from edgekube.agent.fieldrefs import Surroundings
 from edgekube.agent.problems import ConfigProblem, VolumeProblem
 from edgekube.agent.volumes import mounts
@@ -17,9 +20,11 @@ from edgekube.agent.volumes.atomic import VolumeFile, check_path, write_volume
 from edgekube.agent.volumes.hostpath import check_host_path
 from edgekube.agent.volumes.ownership import apply_fs_group
 from edgekube.agent.volumes.payload import volume_files, wanted_tokens
+from edgekube.agent.volumes.removal import remove_tree
 from edgekube.agent.volumes.subpath import bind_subpath
 from edgekube.api.kinds import CONFIGMAP, SECRET
 from edgekube.api.objects import Object
+from tests.agent.test_removal import dig
 
 
 def contents(volume: Path) -> dict[str, bytes]:
@@ -105,6 +110,71 @@ def test_modes_and_groups(tmp_path: Path) -> None:
     assert os.stat("/etc/passwd").st_gid == before
 
 
+@pytest.mark.root
+def test_a_volume_deeper_than_any_stack_is_handed_over_with_few_descriptors(tmp_path: Path) -> None:
+    root = tmp_path / "volume"
+    root.mkdir()
+    dig(root, 1500)
+    (root / "b").mkdir()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 256), hard))
+    try:
+        apply_fs_group(root, 3000)
+        descriptor = os.open(root, os.O_RDONLY)
+        for _ in range(1500):
+            below = os.open("a", os.O_RDONLY, dir_fd=descriptor)
+            os.close(descriptor)
+            descriptor = below
+        assert os.fstat(descriptor).st_gid == os.stat("file", dir_fd=descriptor).st_gid == 3000
+        os.close(descriptor)
+        assert {(path.stat().st_gid, path.stat().st_mode & 0o2070) for path in (root, root / "b")} == {(3000, 0o2070)}
+        remove_tree(root)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_path_of_many_levels_is_refused(tmp_path: Path) -> None:
+    deep = "a/" * 249 + "key"
+    write_volume(tmp_path / "v", {deep: VolumeFile(b"x")})
+    assert (tmp_path / "v" / deep).read_bytes() == b"x"
+    with pytest.raises(ValueError, match="a path in a volume has more than 250 levels"):
+        write_volume(tmp_path / "w", {"a/" + deep: VolumeFile(b"x")})
+
+
+@pytest.mark.root
+def test_a_directory_that_becomes_a_link_meanwhile_leads_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a container can do that has the volume already."""
+    tree, outside = tmp_path / "tree", tmp_path / "outside"
+    for folder in (tree / "sub", outside):
+        folder.mkdir(parents=True)
+        for name in ("a", "b", "c"):
+            (folder / name).touch(0o600)
+    chown = os.chown
+
+    def swap(*arguments: Any, **more: Any) -> None:
+        if not (tree / "sub").is_symlink():
+            (tree / "sub").rename(tree / "moved")
+            (tree / "sub").symlink_to(outside)
+            (tree / "moved" / "c").unlink()
+        chown(*arguments, **more)
+
+    monkeypatch.setattr(os, "chown", swap)
+    apply_fs_group(tree, 3000)
+    assert {(path.stat().st_gid, path.stat().st_mode & 0o777) for path in (outside, *outside.iterdir())} == {
+        (0, 0o755),
+        (0, 0o600),
+    }
+    assert {(path.stat().st_gid, path.stat().st_mode & 0o777) for path in (tree / "moved").iterdir()} == {(3000, 0o660)}
+
+
+def test_other_users_of_the_machine_do_not_get_at_what_pods_hold(tmp_path: Path) -> None:
+    pods = tmp_path / "agent" / "pods"
+    for _ in range(2):
+        make_pods_directory(pods)
+        assert pods.stat().st_mode & 0o777 == 0o750
+        pods.chmod(0o755)  # as earlier versions had it
+
+
 def test_names_that_lead_elsewhere() -> None:
     for path in ("/abs", "a/../../b", "..data", "", "..x/y"):
         with pytest.raises(ValueError, match="invalid path"):
@@ -122,8 +192,10 @@ def test_a_subpath_stays_in_its_volume(tmp_path: Path) -> None:
     try:
         bind_subpath(volume, "alias", target)
         assert (target / "file").read_text() == "mine"
+        volume.chmod(0o2777)
         bind_subpath(volume, "new/deep", tmp_path / "pod" / "1")
         assert (volume / "new" / "deep").is_dir()
+        assert (volume / "new" / "deep").stat().st_mode & 0o7777 == 0o2777, "as open as the volume is"
         for path in ("out", "out/x", "../outside", "/etc", "in/../../outside"):
             with pytest.raises(ConfigProblem):
                 bind_subpath(volume, path, tmp_path / "pod" / "2")
@@ -202,7 +274,7 @@ def test_what_volumes_hold() -> None:
     }
     for volume, words in (
         ({"configMap": {"name": "none"}}, 'configmap "none" not found'),
-        ({"secret": {"secretName": "s", "items": [{"key": "z", "path": "z"}]}}, "references non-existent config key: z"),
+        ({"secret": {"secretName": "s", "items": [{"key": "z", "path": "z"}]}}, "references non-existent secret key: z"),
         ({"projected": {"sources": [{"clusterTrustBundle": {}}]}}, "clusterTrustBundle is not supported by this node"),
     ):
         with pytest.raises(VolumeProblem, match=words):

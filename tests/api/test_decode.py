@@ -1,3 +1,5 @@
+import json
+
 import orjson
 import pytest
 from hypothesis import given, settings
@@ -126,6 +128,40 @@ def test_fields_given_twice_are_named() -> None:
     ]
     assert said(b"spec:\n  replicas: 1\n  replicas: 2\n", "application/yaml") == ['line 3: key "replicas" already set in map']
     assert said(b"a: &x {b: 1}\nc: {<<: *x, b: 2}\n", "application/yaml") == []
+
+
+_STRINGS = st.text(alphabet='ab":\\ é', max_size=4)
+_BLANKS = st.sampled_from(["", " ", "\n", " \t"])
+
+
+def _by_number(text: str) -> str:
+    return '"' + "".join(f"\\u{ord(character):04x}" for character in text) + '"'
+
+
+@st.composite
+def _written(draw: st.DrawFn, depth: int = 3) -> str:
+    """An object's text: names may be there twice, blanks anywhere, and characters spelled by their number."""
+    parts = []
+    for _ in range(draw(st.integers(0, 3))):
+        name = draw(_STRINGS.map(json.dumps) | _STRINGS.map(_by_number))
+        scalar = st.sampled_from(["1", "1e9", "null", draw(_STRINGS.map(lambda text: json.dumps(text, ensure_ascii=False)))])
+        value = draw(scalar if not depth else scalar | _written(depth - 1) | _written(depth - 1).map(lambda text: f"[{text}]"))
+        parts.append(f"{draw(_BLANKS)}{name}{draw(_BLANKS)}:{draw(_BLANKS)}{value}{draw(_BLANKS)}")
+    return "{" + ",".join(parts) + "}"
+
+
+@settings(max_examples=200, deadline=None)
+@given(_written())
+def test_no_repetition_is_missed_and_none_made_up(text: str) -> None:
+    repeated = False
+
+    def note(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        nonlocal repeated
+        repeated = repeated or len(dict(pairs)) < len(pairs)
+        return dict(pairs)
+
+    json.loads(text, object_pairs_hook=note)
+    assert bool(duplicate_fields(text.encode(), "", decode_body(text.encode(), ""))) == repeated
 
 
 _JSON = st.recursive(

@@ -90,7 +90,8 @@ def test_json_patch_applies_in_order() -> None:
     "operation",
     [
         {"op": "test", "path": "/data/a", "value": "9"},
-        {"op": "replace", "path": "/data/x", "value": 1},
+        {"op": "replace", "path": "/x/y", "value": 1},
+        {"op": "replace", "path": "/l/0", "value": 1},
         {"op": "remove", "path": "/data/x"},
         {"op": "add", "path": "/x/y", "value": 1},
         {"op": "add", "path": "/l/7", "value": 1},
@@ -259,6 +260,12 @@ def test_a_scale_patches_as_a_scale() -> None:
     assert apply_patch(DEPLOYMENT, scale, STRATEGIC_MERGE_PATCH, b'{"spec":{"replicas":3}}')["spec"] == {"replicas": 3}
 
 
+def test_lists_of_lists_are_invalid() -> None:
+    current = {"apiVersion": "v1", "kind": "Pod", "metadata": {}, **pod({"name": "a"})}
+    error = failed(POD, current, STRATEGIC_MERGE_PATCH, orjson.dumps(pod(["a"])))
+    assert error.code == 422 and "lists of lists are not supported" in error.message
+
+
 @pytest.mark.parametrize(
     ("patch", "message"),
     [
@@ -272,7 +279,6 @@ def test_a_scale_patches_as_a_scale() -> None:
         ({"spec": {"$setElementOrder/containers": [{"name": "b"}], "containers": [{"name": "a"}]}},
          "doesn't match $setElementOrder list"),
         (pod("a"), "expected a map with the merge key name"),
-        (pod(["a"]), "lists of lists are not supported"),
         ({"spec": {"$patch": "explode"}}, "unknown patch type: explode"),
     ],
 )  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -90,3 +92,35 @@ def test_broken_bodies_are_refused_or_read(noise: bytes, at: int) -> None:
             assert isinstance(decode_protobuf(text), dict)
         except StatusError as error:
             assert error.reason in ("BadRequest", "UnsupportedMediaType")
+
+
+def test_a_definition_and_what_in_its_schema_is_one_thing_or_another() -> None:
+    """JSON has a schema or a list, a schema or a truth value, in one place; protobuf has a field for each."""
+    string = field(5, "string")
+    schema = (
+        field(5, "object")
+        + field(24, field(1, string))  # items: one schema
+        + field(33, field(1, 1))  # additionalItems: true
+        + field(30, field(2, string))  # additionalProperties: a schema
+        + field(8, field(1, b'{"a":[1]}'))  # default: any JSON
+        + varint(9 << 3 | 1)
+        + struct.pack("<d", 10)  # maximum: JSON writes whole numbers without a point
+        + field(38, 1)
+    )
+    version = field(1, "v1") + field(2, 1) + field(3, 1) + field(4, field(1, schema)) + field(5, field(1, b""))
+    made = decode_protobuf(
+        body("apiextensions.k8s.io/v1", "CustomResourceDefinition", field(2, field(1, "g") + field(7, version)))
+    )
+    (told,) = made["spec"]["versions"]
+    assert told["subresources"] == {"status": {}}
+    assert told["schema"]["openAPIV3Schema"] == {
+        "type": "object",
+        "items": {"type": "string"},
+        "additionalItems": True,
+        "additionalProperties": {"type": "string"},
+        "default": {"a": [1]},
+        "maximum": 10,
+        "x-kubernetes-preserve-unknown-fields": True,
+    }
+    listed = decode_protobuf(body("apiregistration.k8s.io/v1", "APIService", field(2, field(2, "g") + field(5, b"\x01"))))
+    assert listed["spec"]["group"] == "g" and listed["spec"]["caBundle"] == "AQ=="

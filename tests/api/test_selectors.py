@@ -185,3 +185,18 @@ def test_missing_parts_read_alike_from_objects_and_bytes(parts: Object) -> None:
         for text in (f"{field}=", f"{field}!=x", f"{field}=false"):
             selector = parse_field_selector(POD, text)
             assert selector.matches_raw(orjson.dumps(obj)) is selector.matches(obj), text
+
+
+_LABEL_KEYS = st.sampled_from(["a", "b", "name", "example.com/a"])
+_LABEL_VALUES = st.sampled_from(["a", "b", "name", ""])
+
+
+@given(
+    wanted=st.dictionaries(_LABEL_KEYS, _LABEL_VALUES, max_size=3),
+    labels=st.dictionaries(_LABEL_KEYS, _LABEL_VALUES, max_size=3),
+    elsewhere=st.dictionaries(_LABEL_KEYS, _LABEL_VALUES),
+)
+def test_bytes_are_selected_as_objects_are(wanted: dict[str, str], labels: dict[str, str], elsewhere: dict[str, str]) -> None:
+    selector = label_selector_of({"matchLabels": wanted})
+    raw = orjson.dumps({"metadata": {"name": "name", "labels": labels, "annotations": elsewhere}, "data": elsewhere})
+    assert selector.matches_raw(raw) is selector.matches(labels)

@@ -109,6 +109,14 @@ REFUSED: list[tuple[str, dict[str, Any], list[str]]] = [
         ],
     ),
     ("namespace", {"metadata.namespace": "x"}, ["metadata.namespace: Forbidden: not allowed on this type"]),
+    (
+        "node",
+        {"status.declaredFeatures": ["B", "A", "a/b"]},
+        [
+            'status.declaredFeatures[1]: Invalid value: "A": list must be sorted alphabetically',
+            'status.declaredFeatures[2]: Invalid value: "a/b": invalid feature name "a/b": must start with an UpperCamelCase segment, with subsequent segments separated by \'/\' (e.g., MyFeature or MyFeature/mySubFeature), and contain only alphanumeric characters and slashes',
+        ],
+    ),
     ("node", {"spec.taints": [{"key": "a"}]}, ["metadata.taints[0].effect: Required value"]),
     (
         "node",
@@ -144,9 +152,9 @@ REFUSED: list[tuple[str, dict[str, Any], list[str]]] = [
     ),
     (
         "service",
-        {"metadata.name": "1web"},
+        {"metadata.name": "1-"},
         [
-            "metadata.name: Invalid value: \"1web\": a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')"
+            "metadata.name: Invalid value: \"1-\": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
         ],
     ),
     (
@@ -336,11 +344,42 @@ REFUSED: list[tuple[str, dict[str, Any], list[str]]] = [
         {"webhooks[0].clientConfig": {}},
         ["webhooks[0].clientConfig: Required value: exactly one of url or service is required"],
     ),
+    (
+        "validatingwebhookconfiguration",
+        {"webhooks[0].clientConfig": {"service": {"name": "a", "namespace": "b", "path": ""}}},
+        [],
+    ),
+    (
+        "validatingwebhookconfiguration",
+        {"webhooks[0].clientConfig": {"service": {"name": "a", "namespace": "b", "path": "/a//b/"}}},
+        ['webhooks[0].clientConfig.service.path: Invalid value: "/a//b/": segment[1] may not be empty'],
+    ),
+    (
+        "validatingwebhookconfiguration",
+        {"webhooks[0].sideEffects": GONE},
+        ["webhooks[0].sideEffects: Required value: must specify one of None, NoneOnDryRun"],
+    ),
+    (
+        "validatingwebhookconfiguration",
+        {"webhooks[0].clientConfig": {"service": {"name": "a", "namespace": "b", "port": 443, "path": "/a//B"}}},
+        [
+            'webhooks[0].clientConfig.service.path: Invalid value: "/a//B": segment[1] may not be empty',
+            "webhooks[0].clientConfig.service.path: Invalid value: \"/a//B\": segment[2]: a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')",
+        ],
+    ),
+    (
+        "validatingwebhookconfiguration",
+        {"webhooks[0].admissionReviewVersions": ["v2", "v2"]},
+        [
+            'webhooks[0].admissionReviewVersions[1]: Invalid value: "v2": duplicate version',
+            'webhooks[0].admissionReviewVersions: Invalid value: ["v2","v2"]: must include at least one of v1, v1beta1',
+        ],
+    ),
     ("customresourcedefinition", {"spec.scope": GONE}, ["spec.scope: Required value"]),
     (
         "customresourcedefinition",
         {"spec.versions[0].schema": GONE},
-        ["spec.versions[0].schema.openAPIV3Schema: Required value: schemas are required"],
+        ["spec.versions[0].schema.openAPIV3Schema: Required value"],
     ),
     ("apiservice", {"spec.versionPriority": 0}, ["spec.versionPriority: Invalid value: 0: must be positive and less than 1000"]),
     ("resourceclaim", {"spec.devices.requests[0].name": ""}, ["spec.devices.requests[0].name: Required value"]),
@@ -403,7 +442,7 @@ CHANGES: list[tuple[str, dict[str, Any], list[str]]] = [
             'roleRef: Invalid value: {"kind":"ClusterRole","name":"edit","apiGroup":"rbac.authorization.k8s.io"}: cannot change roleRef'
         ],
     ),
-    ("storageclass", {"provisioner": "a.io/c"}, ["provisioner: Forbidden: updates to provisioner are forbidden."]),
+    ("storageclass", {"provisioner": "a.io/c"}, ['provisioner: Invalid value: "a.io/c": field is immutable']),
     ("priorityclass", {"value": 1}, ["value: Forbidden: may not be changed in an update."]),
     ("ingressclass", {"spec.controller": "a.io/c"}, [f'spec.controller: Invalid value: "a.io/c": {_IMMUTABLE}']),
     ("runtimeclass", {"handler": "kata"}, [f'handler: Invalid value: "kata": {_IMMUTABLE}']),
@@ -473,6 +512,31 @@ def test_a_service_may_become_external_and_come_back() -> None:
 
 METADATA: list[tuple[dict[str, Any], list[str]]] = [
     ({"metadata.annotations": {"a": "x" * 262144}}, ["metadata.annotations: Too long: may not be more than 262144 bytes"]),
+    ({"metadata.annotations": {"a": "é" * 131072}}, ["metadata.annotations: Too long: may not be more than 262144 bytes"]),
+    (
+        {"metadata.ownerReferences": [{"apiVersion": "apps/", "kind": "Deployment", "name": "p", "uid": "u"}]},
+        ['metadata.ownerReferences.apiVersion: Invalid value: "apps/": version must not be empty'],
+    ),
+    (
+        {
+            "metadata.managedFields": [
+                {"manager": "m" * 129, "operation": "Update", "fieldsType": "FieldsV1", "subresource": "s" * 257}
+            ]
+        },
+        [
+            "metadata.managedFields[0].manager: Too long: may not be more than 128 bytes",
+            "metadata.managedFields[0].subresource: Too long: may not be more than 256 bytes",
+        ],
+    ),
+    (
+        {"metadata.managedFields": [{"manager": "é\t", "operation": "Read", "fieldsType": "V2"}]},
+        [
+            'metadata.managedFields[0].operation: Invalid value: "Read": must be `Apply` or `Update`',
+            'metadata.managedFields[0].fieldsType: Invalid value: "V2": must be `FieldsV1`',
+            'metadata.managedFields[0].manager: Invalid value: "é\\t": invalid character U+0009 (at position 2)',
+        ],
+    ),
+    ({"metadata.generateName": "a" * 252 + "b-"}, []),
     (
         {"metadata.finalizers": ["plain"]},
         ['metadata.finalizers[0]: Invalid value: "plain": name is neither a standard finalizer name nor is it fully qualified'],
@@ -494,6 +558,11 @@ METADATA: list[tuple[dict[str, Any], list[str]]] = [
 @pytest.mark.parametrize(("edits", "words"), METADATA, ids=[next(iter(edits)) for edits, _ in METADATA])
 def test_metadata_is_refused(edits: dict[str, Any], words: list[str]) -> None:
     assert refusals(edited(GOOD["configmap"], edits)) == words
+
+
+def test_a_plain_finalizer_is_taken_where_upstream_takes_it() -> None:
+    for kind in ("validatingwebhookconfiguration", "customresourcedefinition", "apiservice", "lease"):
+        assert refusals(edited(GOOD[kind], {"metadata.finalizers": ["plain"]})) == [], kind
 
 
 def test_two_controllers_are_one_too_many() -> None:

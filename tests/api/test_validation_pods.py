@@ -10,6 +10,7 @@ from edgekube.api.kinds import POD
 from edgekube.api.validation import validate_create
 from edgekube.api.validation.causes import DUPLICATE, FORBIDDEN, INVALID, NOT_FOUND, NOT_SUPPORTED, REQUIRED
 from tests.api.refusals import GONE, changes_refused, edited, manifest, refusals
+from tests.api.test_names import SUBDOMAIN
 
 POD_OF_WEB = manifest(
     """
@@ -55,6 +56,17 @@ REFUSED: list[tuple[dict[str, Any], list[str]]] = [
         {"spec.initContainers[0].lifecycle": {"preStop": {"exec": {"command": ["x"]}}}},
         ["spec.initContainers[0].lifecycle: Forbidden: may not be set for init containers without restartPolicy=Always"],
     ),
+    # hostnames
+    (
+        {"spec.hostnameOverride": "web.example", "spec.setHostnameAsFQDN": True},
+        ["spec.hostnameOverride: Forbidden: may not be specified when setHostnameAsFQDN is true"],
+    ),
+    (
+        {"spec.hostnameOverride": "web.example", "spec.hostNetwork": True, f"{C}.ports": GONE},
+        ["spec.hostnameOverride: Forbidden: may not be specified when hostNetwork is true"],
+    ),
+    ({"spec.hostnameOverride": "Web"}, [f'spec.hostnameOverride: Invalid value: "Web": {SUBDOMAIN}']),
+    ({"spec.hostnameOverride": "a" * 65}, ["spec.hostnameOverride: Too long: may not be more than 64 bytes"]),
     # ports
     ({f"{C}.ports[0].containerPort": 0}, [f"{C}.ports[0].containerPort: Required value"]),
     (
@@ -94,8 +106,25 @@ REFUSED: list[tuple[dict[str, Any], list[str]]] = [
         {f"{C}.env[0]": {"name": "A", "valueFrom": {}}},
         [
             f'{C}.env[0].valueFrom: Invalid value: "": must specify one of: `fieldRef`, `resourceFieldRef`, '
-            "`configMapKeyRef` or `secretKeyRef`"
+            "`configMapKeyRef`, `secretKeyRef` or `fileKeyRef`"
         ],
+    ),
+    (
+        {f"{C}.env[0]": {"name": "A", "valueFrom": {"fileKeyRef": {"volumeName": "none", "path": "../x", "key": "a=b"}}}},
+        [
+            f'{C}.env[0].valueFrom.fileKeyRef.key: Invalid value: "a=b": a valid environment variable name must consist only of '
+            "printable ASCII characters other than '='",
+            f"{C}.env[0].valueFrom.fileKeyRef.path: Invalid value: \"../x\": must not contain '..'",
+            f'{C}.env[0].valueFrom.fileKeyRef.volumeName: Not found: "none"',
+        ],
+    ),
+    (
+        {
+            f"{C}.env[0]": {"name": "A", "valueFrom": {"fileKeyRef": {"volumeName": "s", "path": "x", "key": "A"}}},
+            "spec.volumes": [{"name": "s", "secret": {"secretName": "s"}}],
+            f"{C}.volumeMounts": GONE,
+        },
+        [f'{C}.env[0].valueFrom.fileKeyRef.volumeName: Invalid value: "s": referenced volume must be of type emptyDir'],
     ),
     (
         {f"{C}.env[0]": {"name": "A", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.labels"}}}},

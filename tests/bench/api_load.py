@@ -1,6 +1,7 @@
 """A client that measures: run inside the node's network, prints JSON.
 
-argv: kubeconfig, what (get, create, put, patch, list, list-pods, floor), count, clients, host:port of the floor.
+argv: kubeconfig, what (get, create, put, patch, apply, custom, list, list-pods, floor), count, clients, host:port of the floor.
+"custom" wants the definition of tests.bench.api_bench to be there.
 Keep-alive connections over TLS, one thread a client.
 """
 
@@ -18,9 +19,15 @@ import yaml
 
 from tests.bench.api_client import NAMESPACE, Client, context_of
 
+WIDGETS = "/apis/bench.example.org/v1/namespaces/default/widgets"
+
 
 def config_map(name: str, text: str = "x" * 200) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"text": text}}
+
+
+def widget(name: str) -> dict[str, Any]:
+    return {"apiVersion": "bench.example.org/v1", "kind": "Widget", "metadata": {"name": name}, "spec": {"least": 1, "most": 5}}
 
 
 def operation(what: str, client: Client, worker: int, number: int) -> None:
@@ -34,6 +41,12 @@ def operation(what: str, client: Client, worker: int, number: int) -> None:
         client.ask("PUT", mine, config_map(f"bench-{worker}", f"{number}"))
     elif what == "patch":
         client.ask("PATCH", mine, {"data": {"text": f"{number}"}}, "application/merge-patch+json")
+    elif what == "apply":
+        query = "fieldManager=bench&force=true"
+        applied = config_map(f"applied-{worker}", f"{number}")
+        client.ask("PATCH", f"{path}/applied-{worker}?{query}", applied, "application/apply-patch+yaml")
+    elif what == "custom":
+        client.ask("POST", WIDGETS, widget(f"made-{time.time_ns()}-{worker}-{number}"))
     elif what == "list":
         client.ask("GET", f"{path}?labelSelector=")
     elif what == "list-pods":
@@ -111,4 +124,5 @@ def main() -> None:
     print(json.dumps(measure(what, make, count, clients)))
 
 
-main()
+if __name__ == "__main__":
+    main()

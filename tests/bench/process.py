@@ -45,3 +45,21 @@ def children_named(pid: int, name: str) -> list[int]:
         except FileNotFoundError:
             continue
     return found
+
+
+def cpu_with_reaped(pid: int) -> float:
+    """CPU seconds of the process and of the children that it has waited for, however short they lived."""
+    try:
+        return sum(map(int, (Path("/proc") / str(pid) / "stat").read_text().rsplit(") ", 1)[1].split()[11:15])) / _TICKS
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+
+
+def cpu_of_tree(pid: int) -> float:
+    """The same of the process and all its descendants."""
+    try:
+        tasks = list((Path("/proc") / str(pid) / "task").iterdir())
+        children = [child for task in tasks for child in (task / "children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    return cpu_with_reaped(pid) + sum(cpu_of_tree(int(child)) for child in children)

@@ -12,7 +12,7 @@ import pstats
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import orjson
@@ -36,6 +36,9 @@ class Everybody:
 
     async def authenticate(self, peer_certificate: bytes | None, authorization: str) -> UserInfo | None:
         return ADMIN
+
+    async def review(self, token: str, audiences: Sequence[str]) -> tuple[UserInfo, Sequence[str]]:
+        return ADMIN, audiences
 
     def authorize(self, attributes: Attributes) -> Decision:
         return Decision(True)

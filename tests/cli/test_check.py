@@ -49,6 +49,12 @@ def test_memory_cgroup_of_a_fresh_raspberry_pi_blocks_and_names_the_file() -> No
     assert "cgroup_enable=memory cgroup_memory=1" in found[0].fix and "/boot/firmware/cmdline.txt" in found[0].fix
 
 
+def test_without_vxlan_a_node_works_as_long_as_all_are_on_one_segment() -> None:
+    facts = dataclasses.replace(host("raspberry-pi-4-ready"), kernel_refused={"vxlan": "Error: Unknown device type."})
+    (found,) = [finding for finding in judge(facts) if finding.subject == "kernel"]
+    assert found.level == "warning" and "behind a router" in found.text and "modprobe vxlan" in found.fix
+
+
 def test_our_own_server_does_not_stand_in_our_way() -> None:
     facts = host("raspberry-pi-4-ready")
     mine = dataclasses.replace(facts, ports=[PortHolder(6443, "the API", "python3", 501, ours=True)])

@@ -60,3 +60,44 @@ def test_without_containerd_it_says_where_it_looked(tmp_path: Path) -> None:
     assert (
         f"no containerd answers at {tmp_path}/containerd/containerd.sock" in result.output and "edgekube status" in result.output
     )
+
+
+def test_images_leave_as_an_archive_and_come_back(place: Place, tmp_path: Path) -> None:
+    ask(place, "demo")
+    for name in ("demo.tar", "demo.tar.gz"):
+        archive = tmp_path / name
+        result = ask(place, "export", "edgekube.local/demo:1", "busybox:1.36", "-o", str(archive))
+        assert result.exit_code == 0, result.output
+        assert result.output.startswith("exported edgekube.local/demo:1, docker.io/library/busybox:1.36 to ")
+        assert ask(place, "remove", "edgekube.local/demo:1").output == "removed edgekube.local/demo:1\n"
+        assert "demo" not in ask(place, "list").output
+        imported = ask(place, "import", str(archive)).output.splitlines()
+        assert imported == ["imported edgekube.local/demo:1", "imported docker.io/library/busybox:1.36"]
+    assert ask(place, "export", "no/such:1", "-o", str(tmp_path / "x.tar")).output == (
+        f"Error: {tmp_path / 'x.tar'} was not written: there is no image docker.io/no/such:1 on this node\n"
+    )
+    assert ask(place, "export", "busybox:1.36", "-o", str(tmp_path / "none" / "x.tar")).output == (
+        f"Error: {tmp_path}/none/x.tar was not written: there is no directory {tmp_path}/none; make it first\n"
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["demo.tar", "demo.tar.gz"]
+
+
+def test_what_the_node_needs_stays(place: Place) -> None:
+    pause = next(image for image in json.loads(ask(place, "list", "--json").output) if image["pinned"])
+    refused = ask(place, "remove", pause["name"])
+    assert refused.exit_code == 1
+    assert "is pinned: the node itself needs it; --force removes it all the same" in refused.output
+    assert "there is no image docker.io/no/such:1" in ask(place, "remove", "no/such:1").output
+    assert "'A!' is not an image reference" in ask(place, "remove", "A!").output
+
+
+def test_unused_images_are_shown_before_they_go(place: Place, busybox_archive: Path) -> None:
+    ask(place, "demo")
+    ask(place, "import", str(busybox_archive))
+    shown = ask(place, "prune", "--dry-run").output
+    assert "edgekube.local/demo:1" in shown and "removed" not in shown and "pause" not in shown
+    assert ask(place, "prune").exit_code == 1, "nobody said yes"
+    assert "edgekube.local/demo:1" in ask(place, "list").output
+    assert "MiB\n" in ask(place, "prune", "--yes").output
+    assert "edgekube.local/demo:1" not in ask(place, "list").output
+    ask(place, "import", str(busybox_archive))

@@ -46,7 +46,7 @@ class Supervised:
     def call(self, verb: str) -> subprocess.CompletedProcess[str]:
         # Its output goes to a file: the supervisor lives on, and would hold a pipe open.
         with (self.place / "said").open("w+") as said:
-            done = subprocess.run([str(SCRIPT), verb], env=self.environment, stdout=said, stderr=said, timeout=30, check=False)
+            done = subprocess.run([str(SCRIPT), verb], env=self.environment, stdout=said, stderr=said, timeout=90, check=False)
             said.seek(0)
             return subprocess.CompletedProcess(done.args, done.returncode, said.read(), "")
 
@@ -95,7 +95,7 @@ def test_a_child_that_dies_is_started_again(supervised: Supervised) -> None:
 def test_a_child_that_cannot_start_is_given_longer_and_longer_pauses(supervised: Supervised) -> None:
     supervised.set_program("#!/bin/sh\necho 'edgekube: a port is in use'\nexit 1\n")
     supervised.call("start")
-    until(lambda: "starting it again in 3 s" in supervised.log.read_text())
+    until(lambda: "starting it again in 3 s" in supervised.text("log/server.log"))  # nobody says when the file is there
     pauses = [line.rsplit(" ", 2)[1] for line in supervised.log.read_text().splitlines() if "starting it again" in line]
     assert pauses == ["0", "1", "3"]
 
@@ -120,3 +120,10 @@ def test_its_log_is_bounded_and_for_root_only(supervised: Supervised) -> None:
 def test_what_it_does_not_know_it_says() -> None:
     done = subprocess.run([str(SCRIPT), "begin"], capture_output=True, text=True, check=False)
     assert done.returncode == 2 and "usage: edgekube-supervise start|stop|restart|run" in done.stderr
+
+
+def test_an_agent_is_kept_running_as_a_server_is(supervised: Supervised) -> None:
+    supervised.environment["EDGEKUBE_ROLE"] = "agent"
+    supervised.call("start")
+    supervised.child()
+    assert "started with agent" in supervised.log.read_text()

@@ -69,6 +69,9 @@ async def test_each_verb_is_the_request_that_kubernetes_documents(identity: Iden
         await verbs.delete(POD, "default", "p", DeleteOptions(grace_period_seconds=0, precondition_uid="u"))
         await verbs.delete_collection(POD, "default", ListOptions(label_selector="a in (b,c)"))
         await verbs.get(CONFIGMAP, "default", "system:a/b c")
+        counted = [line for family in verbs.figures.families for line in family.lines()]
+    assert 'rest_client_requests_total{code="200",method="PATCH",host="server"} 2' in counted
+    assert 'rest_client_request_duration_seconds_count{verb="GET",host="server"} 2' in counted
     default = "/api/v1/namespaces/default"
     options = {"kind": "DeleteOptions", "apiVersion": "v1"}
     json = "application/json"
@@ -124,7 +127,8 @@ async def test_lists_are_fetched_in_pages_and_items_stay_bytes(identity: Identit
 
     async with remote(identity, answer, page_items=2) as verbs:
         everything = await verbs.list(NODE)
-        assert everything.items == [b'{"metadata": {"name":"%s"} }' % name.encode() for name in names]
+        head = b'{"kind":"Node","apiVersion":"v1",'  # which items of a list do not say
+        assert everything.items == [head + b'"metadata": {"name":"%s"} }' % name.encode() for name in names]
         assert (everything.revision, everything.continue_token) == ("42", "")
         assert limits_seen == ["2", "2", "2"]
         page = await verbs.list(NODE, options=ListOptions(limit=3))
@@ -217,12 +221,12 @@ async def test_leaving_a_watch_ends_it_at_the_server(identity: Identity) -> None
     async with remote(identity, answer) as verbs:
         async with verbs.watch(POD) as events:
             assert (await anext(events)).type == "ADDED"
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             await ended.wait()
 
 
 async def test_429_with_retry_after_is_asked_again_and_without_is_not(identity: Identity, autojump_clock: MockClock) -> None:
-    autojump_clock.autojump_threshold = 0.02
+    autojump_clock.autojump_threshold = 0.05
     times: list[float] = []
 
     async def answer(request: Request, responder: Responder) -> None:
@@ -280,7 +284,7 @@ async def test_a_server_of_another_name_is_not_spoken_to(identity: Identity) -> 
 
 
 async def test_a_server_that_does_not_answer_times_out(identity: Identity, autojump_clock: MockClock) -> None:
-    autojump_clock.autojump_threshold = 0.02
+    autojump_clock.autojump_threshold = 0.05
 
     async def answer(request: Request, responder: Responder) -> None:
         await trio.sleep_forever()

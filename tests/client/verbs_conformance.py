@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from edgekube.api.errors import StatusError
-from edgekube.api.kinds import CONFIGMAP, DEPLOYMENT, NODE, POD, SERVICEACCOUNT
+from edgekube.api.kinds import CONFIGMAP, DEPLOYMENT, NODE, POD, PODADDRESS, SERVICEACCOUNT
 from edgekube.api.objects import Object
 from edgekube.api.verbs import (
     ADDED,
@@ -131,7 +131,7 @@ class VerbsConformance:
     async def test_a_watch_sees_every_change_after_its_list(self, verbs: Verbs) -> None:
         await verbs.create(CONFIGMAP, "default", _config_map("before"))
         listed = await verbs.list(CONFIGMAP, "default")
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             async with verbs.watch(CONFIGMAP, "default", ListOptions(revision=listed.revision)) as events:
                 created = await verbs.create(CONFIGMAP, "default", _config_map("a"))
                 await verbs.patch(CONFIGMAP, "default", "a", {"data": {"key": "new"}})
@@ -144,7 +144,7 @@ class VerbsConformance:
 
     async def test_a_watch_without_revision_begins_with_what_is_there(self, verbs: Verbs) -> None:
         await verbs.create(CONFIGMAP, "default", _config_map("a", mine="yes"))
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             async with verbs.watch(CONFIGMAP, "default", ListOptions(label_selector="mine=yes")) as events:
                 event = await _next(events)
         assert (event.type, event.object()["metadata"]["name"]) == (ADDED, "a")
@@ -153,7 +153,7 @@ class VerbsConformance:
         await verbs.create(CONFIGMAP, "default", _config_map("a", tier="front"))
         listed = await verbs.list(CONFIGMAP, "default")
         options = ListOptions(label_selector="tier=back", revision=listed.revision)
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             async with verbs.watch(CONFIGMAP, "default", options) as events:
                 await verbs.patch(CONFIGMAP, "default", "a", {"metadata": {"labels": {"tier": "back"}}})
                 arrived = await _next(events)
@@ -219,3 +219,19 @@ class VerbsConformance:
         names = {account["metadata"]["name"] for account in made}
         assert len(names) == 2
         assert all(name.startswith("robot-") and len(name) == len("robot-") + 5 for name in names)
+
+    async def test_pods_are_told_as_addresses(self, verbs: Verbs) -> None:
+        await verbs.create(POD, "default", _pod("a"))
+        listed = await verbs.list(PODADDRESS)
+        (told,) = listed.objects()
+        assert (told["kind"], told["metadata"]["name"]) == ("PodAddress", "a") and "spec" not in told
+        async with verbs.watch(PODADDRESS, "", ListOptions(revision=listed.revision)) as events:
+            await verbs.patch(POD, "default", "a", {"metadata": {"annotations": {"note": "x"}}})
+            await verbs.patch(POD, "default", "a", {"metadata": {"labels": {"app": "web"}}})
+            with trio.fail_after(60):
+                event = await _next(events)
+            assert event.object()["metadata"]["labels"] == {"app": "web"}
+            await verbs.delete(POD, "default", "a", DeleteOptions(grace_period_seconds=0))
+            with trio.fail_after(60):
+                gone = await _next(events)
+            assert (gone.type, gone.object()["kind"], gone.object()["metadata"]["name"]) == (DELETED, "PodAddress", "a")

@@ -44,7 +44,7 @@ async def _clear(place: Place) -> None:
     """Remove what is left of a test: pods through the CRI, then containerd, mounts, cgroups and files."""
     with suppress(Exception):
         async with connect(place.address) as runtime:
-            with trio.move_on_after(20):
+            with trio.move_on_after(60):
                 for sandbox in await runtime.list_sandboxes():
                     await runtime.stop_sandbox(sandbox.id)
                     await runtime.remove_sandbox(sandbox.id)

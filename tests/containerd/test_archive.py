@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import subprocess
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -145,6 +146,30 @@ def test_gzip_and_xz_archives(load: Load) -> None:
     assert load(gzip.compress(plain)) == load(lzma.compress(plain)) == load(plain)
 
 
+def compressed(data: bytes) -> bytes:
+    return subprocess.run(["zstd", "-q", "-c"], input=data, capture_output=True, check=True).stdout
+
+
+def test_zstd_archives(load: Load) -> None:
+    made = image()
+    plain = tar(layout([row(made, **NAMED)], made.blobs))
+    data = compressed(plain)
+    assert load(data) == load(plain)
+    assert load(compressed(plain[:1000]) + compressed(plain[1000:])) == load(plain), "two frames, one after the other"
+    assert "cut short" in refusal(load, data[:-20])
+    assert "not a usable image archive" in refusal(load, data[:50] + b"x" * 50 + data[100:])
+
+
+def test_how_far_it_is(tmp_path: Path) -> None:
+    made = image()
+    path = tmp_path / "image.tar"
+    path.write_bytes(tar(layout([row(made, **NAMED)], made.blobs)))
+    seen: list[tuple[int, int]] = []
+    archive.read(path, MemorySink(), "x86_64", lambda done, total: seen.append((done, total)))
+    assert seen == sorted(seen)
+    assert seen[-1][0] <= seen[-1][1] == path.stat().st_size
+
+
 def test_docker_save(load: Load) -> None:
     sink = MemorySink()
     [first, second] = load(tar(docker_save(image(), ["greeter:1", "greeter:2"])), sink=sink)
@@ -238,7 +263,9 @@ def test_members_that_no_image_has(load: Load, kind: bytes, link: str) -> None:
     assert refusal(load, buffer.getvalue())
 
 
-@pytest.mark.parametrize("data", [b"", b"not a tar file at all" * 100, gzip.compress(b"nor this"), b"\x1f\x8b\x08\x00broken"])
+@pytest.mark.parametrize(
+    "data", [b"", b"not a tar file at all" * 100, gzip.compress(b"nor this", mtime=0), b"\x1f\x8b\x08\x00broken"]
+)
 def test_not_an_archive(load: Load, data: bytes) -> None:
     assert refusal(load, data)
 
@@ -264,7 +291,7 @@ def test_too_many_members(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "more than 3 members" in refusal(load, tar(layout([row(made, **NAMED)], made.blobs)))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(cut=st.integers(0, 5000), compress=st.booleans())
 def test_cut_short_it_is_refused_or_whole(load: Load, cut: int, compress: bool) -> None:
     """Whatever the length that arrived: a clear error, or an image with all its blobs."""
@@ -281,7 +308,7 @@ def test_cut_short_it_is_refused_or_whole(load: Load, cut: int, compress: bool) 
         assert found.digest == made.manifest
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(position=st.integers(0, 8000), value=st.integers(0, 255))
 def test_one_wrong_byte_never_brings_a_wrong_image(load: Load, position: int, value: int) -> None:
     made = image()

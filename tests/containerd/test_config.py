@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from edgekube.containerd.config import Instance, Version, parse_version, render
-from edgekube.containerd.host import may_lower_oom_score
+from edgekube.containerd.handlers import Handler, handlers
+from edgekube.containerd.host import may_lower_oom_score, throttle_paths
 
 GOLDEN = Path(__file__).parent / "golden"
 PI = Instance(
@@ -25,7 +26,7 @@ PI = Instance(
 
 
 @pytest.mark.parametrize(
-    ("version", "golden"), [((1, 6), "containerd-1.toml"), ((1, 7), "containerd-1.toml"), ((2, 1), "containerd-2.toml")]
+    ("version", "golden"), [((1, 6), "containerd-1.6.toml"), ((1, 7), "containerd-1.7.toml"), ((2, 1), "containerd-2.toml")]
 )
 def test_golden(version: Version, golden: str) -> None:
     assert render(PI, version) == (GOLDEN / golden).read_text()
@@ -78,3 +79,29 @@ def test_capability_decides_about_oom_scores() -> None:
     assert may_lower_oom_score("Name:\tx\nCapEff:\t000001ffffffffff\n")
     assert not may_lower_oom_score("Name:\tx\nCapEff:\t000001fffeffffff\n")
     assert not may_lower_oom_score("Name:\tx\n")
+
+
+def test_handlers_of_other_runtimes() -> None:
+    here = {"crun": "/usr/bin/crun", "containerd-shim-runsc-v1": "/usr/local/bin/containerd-shim-runsc-v1"}
+    found = handlers(here.get)
+    assert found == (Handler("crun", "io.containerd.runc.v2", "/usr/bin/crun"), Handler("runsc", "io.containerd.runsc.v1"))
+    for version, plugin in (((1, 6), "io.containerd.grpc.v1.cri"), ((2, 1), "io.containerd.cri.v1.runtime")):
+        read = tomllib.loads(render(replace(PI, handlers=found), version))["plugins"][plugin]["containerd"]
+        assert read["default_runtime_name"] == "runc"
+        assert {name: runtime["runtime_type"] for name, runtime in read["runtimes"].items()} == {
+            "runc": "io.containerd.runc.v2",
+            "crun": "io.containerd.runc.v2",
+            "runsc": "io.containerd.runsc.v1",
+        }
+        assert read["runtimes"]["crun"]["options"] == {
+            "Root": "/run/edgekube/containerd/runc-crun",
+            "SystemdCgroup": False,
+            "BinaryName": "/usr/bin/crun",
+        }
+    assert handlers(lambda program: None) == ()
+
+
+def test_what_tells_of_the_processors_heat_is_hidden(tmp_path: Path) -> None:
+    for name in ("cpu0/thermal_throttle", "cpu1/thermal_throttle", "cpu2/cache"):
+        (tmp_path / name).mkdir(parents=True)
+    assert throttle_paths(tmp_path) == tuple(str(tmp_path / name) for name in ("cpu0/thermal_throttle", "cpu1/thermal_throttle"))

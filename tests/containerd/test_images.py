@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,6 +22,7 @@ from tests.containerd.conformance import Pods
 from tests.containerd.conftest import Place
 from tests.containerd.test_archive import docker_save, image, index_of, layout, row, tar
 from tests.lab.images import BUSYBOX, make_demo_archive
+from tests.ports import free_port
 
 pytestmark = pytest.mark.root
 MACHINE = oci.this_machine()
@@ -97,7 +97,7 @@ async def test_a_name_moves_to_the_newer_image(runtime: CriRuntime, tmp_path: Pa
         oci.write_archive(tmp_path / "moving.tar", {"edgekube.local/moving:1": image(text, MACHINE)})
         await runtime.import_archive(tmp_path / "moving.tar")
         wanted = orjson.loads(image(text, MACHINE).blobs[image(text, MACHINE).manifest])["config"]["digest"]
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             while (status := await runtime.image_status("edgekube.local/moving:1")) is None or status.id != wanted:
                 await trio.lowlevel.checkpoint()
         seen.append(status.id)
@@ -134,7 +134,7 @@ async def test_imported_images_survive_garbage_collection(runtime: CriRuntime, t
 
 
 def _sizes(runtime: CriRuntime, made: Assembled) -> list[int | None]:
-    with image_store._lease(runtime.rpc) as store:
+    with image_store.lease(runtime.rpc) as store:
         return [store.size_bytes(digest) for digest in made.blobs]
 
 
@@ -142,7 +142,7 @@ async def test_demo_image_serves_a_page(runtime: CriRuntime, place: Place, tmp_p
     make_demo_archive(tmp_path / "demo.tar")
     assert await runtime.import_archive(tmp_path / "demo.tar") == [demo_image.DEMO_REFERENCE]
     pods = Pods(runtime, place.cgroup, tmp_path / "logs", image=demo_image.DEMO_REFERENCE)
-    port = _free_port()
+    port = free_port()
     async with pods.sandbox() as sandbox:
         container = await pods.container(sandbox, env=(("PORT", str(port)), ("COLOR", "green")))
         page = await trio.to_thread.run_sync(_get_when_up, f"http://127.0.0.1:{port}/")
@@ -151,22 +151,16 @@ async def test_demo_image_serves_a_page(runtime: CriRuntime, place: Place, tmp_p
         assert await trio.to_thread.run_sync(_get_when_up, f"http://127.0.0.1:{port}/healthz") == "ok\n"
         before = trio.current_time()
         await runtime.stop_container(container, 30)
-        assert trio.current_time() - before < 10
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        assert trio.current_time() - before < 28, "it did not take the whole grace"
 
 
 def _get_when_up(url: str) -> str:
     import time
 
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while True:
         try:
-            with urlopen(url, timeout=5) as reply:
+            with urlopen(url, timeout=30) as reply:
                 return str(reply.read().decode())
         except OSError:
             assert time.monotonic() < deadline
@@ -179,7 +173,7 @@ def _get_when_up(url: str) -> str:
 @asynccontextmanager
 async def registry(directory: Path, htpasswd: str = "") -> AsyncIterator[str]:
     """Debian's docker-registry on loopback; its host:port."""
-    port = _free_port()
+    port = free_port()
     config = {
         "version": "0.1",
         "storage": {"filesystem": {"rootdirectory": str(directory / "store")}},
@@ -198,7 +192,7 @@ async def registry(directory: Path, htpasswd: str = "") -> AsyncIterator[str]:
         )
     )
     try:
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             while True:
                 try:
                     stream = await trio.open_tcp_stream("127.0.0.1", port)
@@ -219,7 +213,7 @@ def push(host: str, name: str, made: Assembled, authorization: str = "") -> None
 
     def send(method: str, url: str, data: bytes | None, kind: str) -> str:
         request = Request(url, data=data, method=method, headers={**headers, "Content-Type": kind})
-        with urlopen(request, timeout=10) as reply:
+        with urlopen(request, timeout=60) as reply:
             return str(reply.headers.get("Location", ""))
 
     for digest, data in made.blobs.items():
@@ -274,4 +268,9 @@ async def test_a_mirror_from_hosts_toml(runtime: CriRuntime, place: Place, tmp_p
 
 async def test_an_unreachable_registry_is_an_error(runtime: CriRuntime) -> None:
     with pytest.raises(RuntimeFailure, match="connection refused"):
-        await runtime.pull_image(f"127.0.0.1:{_free_port()}/app:1")
+        await runtime.pull_image(f"127.0.0.1:{free_port()}/app:1")
+
+
+def test_an_import_outlives_the_moment_at_which_a_wrong_clock_is_set() -> None:
+    assert image_store.lease_ends(1_900_000_000.0) == "2030-03-17T18:46:40Z"
+    assert image_store.lease_ends(60.0) > "2900", "a board in 1970 learns the time while it imports its images"

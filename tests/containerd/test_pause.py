@@ -48,7 +48,7 @@ def _start(program: Path, machine: str, emulator: list[str]) -> subprocess.Popen
 
 def _until(true: Callable[[], bool]) -> None:
     """Look every 5 ms: another process' state has no event to wait for."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.005)

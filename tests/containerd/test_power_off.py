@@ -6,12 +6,12 @@ import os
 import secrets
 import signal
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 import orjson
 import pytest
 import trio
+from msgspec.structs import replace
 
 from edgekube.containerd.cri import connect
 from edgekube.containerd.model import Namespaces, Security
@@ -66,7 +66,7 @@ async def test_sandboxes_of_before_are_found_and_give_their_addresses_back(own_p
         assert addresses(leases) == {ip}
         await trio.to_thread.run_sync(power_off, own_place)
     async with supervise(own_place.settings) as address, connect(address) as runtime:
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             while [row.state for row in await runtime.list_sandboxes()] != ["NOTREADY"]:  # noqa: ASYNC110
                 await trio.sleep(0.02)
         assert addresses(leases) == {ip}

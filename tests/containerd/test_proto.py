@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from cri_api.v1 import api_pb2
 
-from build_hooks.grpc_stubs import generate
+from build_hooks.grpc_stubs import PACKAGES, generate
 from edgekube.containerd._generated import content_pb2, cri_pb2, events_pb2, images_pb2, leases_pb2
 
 ROOT = Path(__file__).parents[2]
@@ -61,15 +61,16 @@ def test_a_message_of_ours_reads_as_one_of_theirs() -> None:
     assert dict(read.linux.sysctls) == {"k": "v"}
 
 
-def test_generating_again_changes_nothing(tmp_path: Path) -> None:
-    containerd = tmp_path / "edgekube" / "containerd"
-    containerd.mkdir(parents=True)
-    (containerd / "proto").symlink_to(ROOT / "edgekube" / "containerd" / "proto")
-    (containerd / "_generated").mkdir()
-    (containerd / "_generated" / "gone_pb2.py").write_text("left from a proto that was removed")
+@pytest.mark.parametrize("name", PACKAGES)
+def test_generating_again_changes_nothing(name: str, tmp_path: Path) -> None:
+    package = tmp_path / "edgekube" / name
+    package.mkdir(parents=True)
+    (package / "proto").symlink_to(ROOT / "edgekube" / name / "proto")
+    (package / "_generated").mkdir()
+    (package / "_generated" / "gone_pb2.py").write_text("left from a proto that was removed")
     generate(tmp_path)
-    made = {path.name: path.read_bytes() for path in (containerd / "_generated").glob("*.py")}
-    here = {path.name: path.read_bytes() for path in (ROOT / "edgekube" / "containerd" / "_generated").glob("*.py")}
+    made = {path.name: path.read_bytes() for path in (package / "_generated").glob("*.py")}
+    here = {path.name: path.read_bytes() for path in (ROOT / "edgekube" / name / "_generated").glob("*.py")}
     assert made == here
 
 

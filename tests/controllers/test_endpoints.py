@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,6 +12,7 @@ from edgekube import limits
 from edgekube.api.calls import Create, Update
 from edgekube.api.kinds import ENDPOINTS, ENDPOINTSLICE, NODE, POD, SERVICE
 from edgekube.api.objects import Object, annotations_of, labels_of, name_of
+from edgekube.controllers.endpoints import topology
 from edgekube.controllers.endpoints.endpointslices import ENDPOINTSLICE_CONTROLLER
 from edgekube.controllers.endpoints.legacy import ENDPOINTS_CONTROLLER
 from edgekube.controllers.endpoints.mirroring import MIRRORING_CONTROLLER
@@ -72,6 +74,53 @@ def test_a_slice_shows_ready_waiting_and_ending_pods() -> None:
     assert world.step(ENDPOINTSLICE_CONTROLLER, "default", "web") == []
 
 
+def zoned(world: World, *nodes: tuple[str, str, str]) -> None:
+    for name, zone, cpu in nodes:
+        conditions = [{"type": "Ready", "status": "True"}]
+        metadata = {"name": name, "labels": {"topology.kubernetes.io/zone": zone}}
+        world.put(NODE, {"metadata": metadata, "status": {"allocatable": {"cpu": cpu}, "conditions": conditions}})
+
+
+def test_hints_follow_the_cpu_of_the_zones() -> None:
+    world = World()
+    zoned(world, ("n1", "a", "4"), ("n2", "b", "2"), ("n3", "b", "2"))
+    auto = service(trafficDistribution="PreferSameNode")
+    auto["metadata"]["annotations"] = {"service.kubernetes.io/topology-mode": "Auto"}
+    world.put(SERVICE, auto)
+    for number in range(4):
+        world.put(POD, pod(f"p{number}", f"10.42.0.{number}", nodeName="n1" if number < 3 else "n2"))
+    world.step(ENDPOINTSLICE_CONTROLLER, "default", "web")
+
+    def hinted() -> list[str]:
+        (found,) = slices(world)
+        return [each["hints"]["forZones"][0]["name"] if "hints" in each else "" for each in found["endpoints"]]
+
+    assert sorted(hinted()) == ["a", "a", "b", "b"], "as much for each zone as it has of the CPU"
+    assert world.events == ["TopologyAwareHintsEnabled: Topology Aware Hints has been enabled, addressType: IPv4"]
+    assert world.step(ENDPOINTSLICE_CONTROLLER, "default", "web") == []
+    zoned(world, ("n1", "", "4"))
+    world.events.clear()
+    world.step(ENDPOINTSLICE_CONTROLLER, "default", "web")
+    assert hinted() == [""] * 4
+    assert world.events == [
+        "TopologyAwareHintsDisabled: Insufficient Node information: allocatable CPU or zone not specified on one or more nodes, "
+        "addressType: IPv4"
+    ]
+
+
+@given(st.lists(st.sampled_from("abc"), min_size=1, max_size=40), st.lists(st.integers(1, 8), min_size=2, max_size=3))
+def test_no_zone_is_overloaded_by_more_than_a_fifth(zones: list[str], cpu: list[int]) -> None:
+    wanted = {zone: amount / sum(cpu) for zone, amount in zip("abc", cpu, strict=False)}
+    try:
+        found = topology.allot(zones, wanted)
+    except topology.NotPossible as error:
+        assert str(error).endswith(f"({len(zones)} endpoints, {len(wanted)} zones)")
+        return
+    if set(zones) <= set(wanted):
+        for zone, share in wanted.items():
+            assert found.count(zone) >= int(share * len(zones) / 1.2), "what a zone is given bears its part"
+
+
 def test_a_service_without_pods_has_one_empty_slice() -> None:
     world = World()
     world.put(SERVICE, service())
@@ -85,6 +134,39 @@ def test_a_service_without_pods_has_one_empty_slice() -> None:
     world.step(ENDPOINTSLICE_CONTROLLER, "default", "web")
     assert [(name_of(each), each["endpoints"]) for each in slices(world)] == [(name, [])]
     assert world.step(ENDPOINTSLICE_CONTROLLER, "default", "web") == []
+
+
+def test_what_a_node_says_of_its_pods_does_not_stop_the_others() -> None:
+    """An address that no slice may hold would have the whole slice refused, at every attempt."""
+    world = World()
+    world.put(SERVICE, service(ipFamilies=["IPv4", "IPv6"]))
+    for name, address in (
+        ("a", "127.0.0.1"),
+        ("b", "0.0.0.0"),
+        ("c", "224.0.0.251"),
+        ("d", "::1"),
+        ("e", "nonsense"),
+        ("f", "::ffff:127.0.0.1"),
+    ):
+        world.put(POD, pod(name, address))
+    world.put(POD, pod("good", "10.42.0.2"))
+    world.step(ENDPOINTSLICE_CONTROLLER, "default", "web")
+    world.step(ENDPOINTS_CONTROLLER, "default", "web")
+    assert [each["addresses"] for piece in slices(world) for each in piece["endpoints"]] == [["10.42.0.2"]]
+    (subset,) = (world.get(ENDPOINTS, "default", "web") or {})["subsets"]
+    assert [each["ip"] for each in subset["addresses"]] == ["10.42.0.2"]
+
+
+def test_a_pod_that_a_node_made_itself_stands_behind_no_service() -> None:
+    """A stolen board may make mirror pods, with any label, in any namespace: it would get every Service's clients."""
+    world = World()
+    world.put(SERVICE, service())
+    mirror = pod("mine", "10.42.0.3")
+    mirror["metadata"]["annotations"] = {"kubernetes.io/config.mirror": "x"}
+    world.put(POD, mirror)
+    world.put(POD, pod("good", "10.42.0.2"))
+    world.step(ENDPOINTSLICE_CONTROLLER, "default", "web")
+    assert [each["addresses"] for piece in slices(world) for each in piece["endpoints"]] == [["10.42.0.2"]]
 
 
 def test_a_named_port_may_differ_from_pod_to_pod() -> None:
@@ -156,6 +238,13 @@ def test_hand_written_endpoints_are_left_alone_and_mirrored() -> None:
     assert slices(world)[0]["ports"] == [{"name": "", "port": 9376, "protocol": "TCP"}]
     assert world.step(MIRRORING_CONTROLLER, "default", "web") == []
     found = world.get(ENDPOINTS, "default", "web") or {}
+    found["subsets"] = [{"addresses": [{"ip": f"192.0.{number // 250}.{number % 250}"} for number in range(1003)]}]
+    world.put(ENDPOINTS, found)
+    world.step(MIRRORING_CONTROLLER, "default", "web")
+    assert world.events == [
+        "TooManyAddressesToMirror: A max of 1000 addresses can be mirrored to EndpointSlices per Endpoints subset. "
+        "3 addresses were skipped"
+    ]
     found["metadata"]["labels"]["endpointslice.kubernetes.io/skip-mirror"] = "true"
     world.put(ENDPOINTS, found)
     world.step(MIRRORING_CONTROLLER, "default", "web")
@@ -194,3 +283,54 @@ def test_slices_always_show_the_pods_and_change_as_little_as_they_can(states: li
             there = wanted
     finally:
         limits.ENDPOINTS_PER_SLICE_MAX = size
+
+
+@pytest.mark.parametrize(
+    ("distribution", "hints"),
+    [
+        (None, None),
+        ("PreferClose", {"forZones": [{"name": "shed"}]}),
+        ("PreferSameZone", {"forZones": [{"name": "shed"}]}),
+        ("PreferSameNode", {"forZones": [{"name": "shed"}], "forNodes": [{"name": "n1"}]}),
+    ],
+)
+def test_traffic_distribution_becomes_hints_of_ready_endpoints(distribution: str | None, hints: Object | None) -> None:
+    world = World()
+    world.put(NODE, {"metadata": {"name": "n1", "labels": {"topology.kubernetes.io/zone": "shed"}}})
+    web = world.put(SERVICE, service(trafficDistribution=distribution))
+    world.put(POD, pod("a", "10.42.0.2"))
+    world.put(POD, pod("b", "10.42.0.3", ready=False))
+    world.step(ENDPOINTSLICE_CONTROLLER, "default", "web")
+    (found,) = slices(world)
+    assert [each.get("hints") for each in found["endpoints"]] == [hints, None]
+    world.put(SERVICE, {**web, "spec": {**web["spec"], "trafficDistribution": None}})
+    world.step(ENDPOINTSLICE_CONTROLLER, "default", "web")
+    assert [each.get("hints") for each in slices(world)[0]["endpoints"]] == [None, None], "hints go with the wish"
+
+
+def test_a_pod_of_two_families_is_in_a_slice_of_each() -> None:
+    world = World()
+    world.put(SERVICE, service(ipFamilies=["IPv4", "IPv6"]))
+    both = pod("a", "10.42.0.2")
+    both["status"]["podIPs"] = [{"ip": "10.42.0.2"}, {"ip": "fd00:42::2"}]
+    world.put(POD, both)
+    world.step(ENDPOINTSLICE_CONTROLLER, "default", "web")
+    shown = {each["addressType"]: each["endpoints"][0]["addresses"] for each in slices(world)}
+    assert shown == {"IPv4": ["10.42.0.2"], "IPv6": ["fd00:42::2"]}
+    web = world.get(SERVICE, "default", "web")
+    assert web is not None
+    world.put(SERVICE, {**web, "spec": {**web["spec"], "ipFamilies": ["IPv4"]}})
+    world.step(ENDPOINTSLICE_CONTROLLER, "default", "web")
+    assert [each["addressType"] for each in slices(world)] == ["IPv4"], "a family that the Service gave up leaves no slice behind"
+
+
+def test_the_older_form_has_the_services_first_family() -> None:
+    world = World()
+    world.put(SERVICE, service(ipFamilies=["IPv6", "IPv4"]))
+    both = pod("a", "10.42.0.2")
+    both["status"]["podIPs"] = [{"ip": "10.42.0.2"}, {"ip": "fd00:42::2"}]
+    world.put(POD, both)
+    world.put(POD, pod("old", "10.42.0.3"))
+    world.step(ENDPOINTS_CONTROLLER, "default", "web")
+    (found,) = world.list(ENDPOINTS, "default")
+    assert [each["ip"] for each in found["subsets"][0]["addresses"]] == ["fd00:42::2"]

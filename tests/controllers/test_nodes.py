@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from edgekube import limits
 from edgekube.api import podstate, times
+from edgekube.api.calls import Patch
 from edgekube.api.controller import Key
 from edgekube.api.kinds import CONFIGMAP, LEASE, NAMESPACE, NODE, POD, SERVICEACCOUNT
 from edgekube.api.objects import Object, name_of
-from edgekube.controllers import nodeipam, podgc, rootca
-from edgekube.controllers.nodelifecycle import NODELIFECYCLE_CONTROLLER
+from edgekube.controllers import nodeipam, nodelifecycle, podgc, rootca
 from edgekube.controllers.podgc import PODGC_CONTROLLER
 from edgekube.controllers.serviceaccount import SERVICEACCOUNT_CONTROLLER
 from edgekube.controllers.tainteviction import TAINTEVICTION_CONTROLLER
@@ -42,7 +42,7 @@ def pod_on(world: World, node: str, name: str = "p", **spec: Any) -> None:
 
 def settle(world: World, name: str) -> None:
     for _ in range(6):
-        if not [call for call in world.step(NODELIFECYCLE_CONTROLLER, "", name) if type(call).__name__ == "Patch"]:
+        if not [call for call in world.step(nodelifecycle.controller(), "", name) if type(call).__name__ == "Patch"]:
             return
     raise AssertionError("it does not settle")
 
@@ -57,16 +57,47 @@ def ready(world: World, name: str) -> tuple[str, str, str]:
     return found["status"], found.get("reason", ""), found.get("message", "")
 
 
+def test_the_grace_is_the_operators_choice() -> None:
+    world = World()
+    ready_node(world, "n1")
+    patient, strict = nodelifecycle.controller(60), nodelifecycle.controller(15)
+    world.now += 20
+    world.step(patient, "", "n1")
+    assert ready(world, "n1")[0] == "True"
+    world.step(strict, "", "n1")
+    assert ready(world, "n1")[0] == "Unknown"
+
+
+def test_nodes_that_come_and_go_are_told_of_once() -> None:
+    world, lifecycle = World(), nodelifecycle.controller()
+    registered = "RegisteredNode: Node n1 event: Registered Node n1 in Controller"
+    removing = "RemovingNode: Node n1 event: Removing Node n1 from Controller"
+    ready_node(world, "n1")
+    world.step(lifecycle, "", "n1")
+    world.step(lifecycle, "", "n1")
+    assert world.events == [registered]
+    world.gone(NODE, "", "n1")
+    world.step(lifecycle, "", "n1")
+    world.step(lifecycle, "", "n1")
+    assert world.events == [registered, removing]
+    ready_node(world, "n1")
+    world.step(lifecycle, "", "n1")
+    world.gone(NODE, "", "n1")
+    ready_node(world, "n1")  # another one of that name
+    world.step(lifecycle, "", "n1")
+    assert world.events == [registered, removing, registered, removing, registered]
+
+
 def test_a_silent_node_becomes_unknown_and_its_pods_get_no_traffic() -> None:
     world = World()
     ready_node(world, "n1")
     ready_node(world, "n2")
     pod_on(world, "n1")
-    world.step(NODELIFECYCLE_CONTROLLER, "", "n1")
+    world.step(nodelifecycle.controller(), "", "n1")
     assert world.later == 50
     world.now += 49
     renew(world, "n1")
-    world.step(NODELIFECYCLE_CONTROLLER, "", "n1")
+    world.step(nodelifecycle.controller(), "", "n1")
     assert world.later == 50, "a renewed lease is a sign of life"
     world.now += 50
     settle(world, "n1")
@@ -85,7 +116,7 @@ def test_a_server_that_was_off_for_a_week_gives_its_nodes_their_grace() -> None:
     ready_node(world, "n1")
     world.now += 7 * 86400
     world._seen = dict.fromkeys(world._seen, world.now - world.started)
-    world.step(NODELIFECYCLE_CONTROLLER, "", "n1")
+    world.step(nodelifecycle.controller(), "", "n1")
     assert world.later == 50
     assert ready(world, "n1")[0] == "True"
 
@@ -104,7 +135,7 @@ def test_while_no_node_is_ready_nobody_is_evicted() -> None:
 def test_a_node_that_never_spoke_is_told_so() -> None:
     world = World()
     world.put(NODE, {"metadata": {"name": "n1"}, "spec": {}})
-    world.step(NODELIFECYCLE_CONTROLLER, "", "n1")
+    world.step(nodelifecycle.controller(), "", "n1")
     assert world.later == 60
     world.now += 60
     settle(world, "n1")
@@ -183,7 +214,10 @@ def test_an_unbound_pod_that_is_deleted_waits_for_nobody() -> None:
     world = World()
     held = {"name": "p", "namespace": "default", "deletionTimestamp": "2027-01-01T00:00:00Z", "deletionGracePeriodSeconds": 30}
     world.put(POD, {"metadata": held, "spec": {}, "status": {"phase": "Pending"}})
-    world.step(PODGC_CONTROLLER, "", "")
+    failed, deleted = PODGC_CONTROLLER.plan(world, Key("", ""), world.moment())
+    assert isinstance(failed, Patch) and isinstance(failed.patch, dict)
+    assert failed.patch["status"]["phase"] == "Failed", "a Job that waits for it must hear it"
+    world.carry_out([failed, deleted])
     assert list(world.list(POD)) == []
 
 
@@ -192,9 +226,10 @@ def test_the_oldest_finished_pods_go_first(monkeypatch: pytest.MonkeyPatch) -> N
     world = World()
     for number in range(4):
         world.now += 1
-        world.put(POD, {"metadata": {"name": f"p{number}", "namespace": "default"}, "status": {"phase": "Succeeded"}})
+        status = {"phase": "Failed", "reason": "Evicted"} if number == 3 else {"phase": "Succeeded"}
+        world.put(POD, {"metadata": {"name": f"p{number}", "namespace": "default"}, "status": status})
     world.carry_out(PODGC_CONTROLLER.plan(world, podgc._FINISHED, world.moment()))
-    assert {name_of(pod) for pod in world.list(POD)} == {"p2", "p3"}
+    assert {name_of(pod) for pod in world.list(POD)} == {"p1", "p2"}, "and before them what a node evicted"
 
 
 @settings(max_examples=40, deadline=None)
@@ -220,6 +255,40 @@ def test_ranges_never_overlap_and_the_lowest_free_one_is_taken(happenings: list[
     assert [node["spec"]["podCIDR"] for node in fresh.list(NODE)] == ["10.42.0.0/24", "10.42.1.0/24"]
 
 
+def test_a_node_of_two_stacks_gets_a_range_of_each() -> None:
+    world = World()
+    ipam = nodeipam.controller("10.42.0.0/16,fd42::/59")
+    world.put(NODE, {"metadata": {"name": "old"}, "spec": {"podCIDR": "10.42.0.0/24", "podCIDRs": ["10.42.0.0/24"]}})
+    for name in ("a", "b"):
+        world.put(NODE, {"metadata": {"name": name}, "spec": {}})
+    world.carry_out(ipam.plan(world, Key("", ""), world.moment()))
+    assert {name_of(node): node["spec"]["podCIDRs"] for node in world.list(NODE)} == {
+        "old": ["10.42.0.0/24"],
+        "a": ["10.42.1.0/24", "fd42::/64"],
+        "b": ["10.42.2.0/24", "fd42:0:0:1::/64"],
+    }
+    assert all(node["spec"]["podCIDR"] == node["spec"]["podCIDRs"][0] for node in world.list(NODE))
+
+
+def test_a_machine_that_has_pods_gets_its_former_range_back_while_it_is_free() -> None:
+    def former(name: str, ranges: str) -> Object:
+        return {"metadata": {"name": name, "annotations": {"edgekube.io/former-pod-cidrs": ranges}}, "spec": {}}
+
+    world = World()
+    ipam = nodeipam.controller("10.42.0.0/20,fd42::/56")
+    world.put(NODE, {"metadata": {"name": "other"}, "spec": {"podCIDR": "10.42.5.0/24", "podCIDRs": ["10.42.5.0/24"]}})
+    world.put(NODE, former("a", "10.42.7.0/24,fd42:0:0:7::/64"))
+    world.put(NODE, former("b", "10.42.7.0/24,fd42:0:0:9::/64"))
+    world.put(NODE, former("c", "10.42.5.0/24,10.99.0.0/24,10.42.8.0/23,nonsense"))
+    world.carry_out(ipam.plan(world, Key("", ""), world.moment()))
+    assert {name_of(node): node["spec"]["podCIDRs"] for node in world.list(NODE)} == {
+        "other": ["10.42.5.0/24"],
+        "a": ["10.42.7.0/24", "fd42:0:0:7::/64"],
+        "b": ["10.42.0.0/24", "fd42:0:0:9::/64"],
+        "c": ["10.42.1.0/24", "fd42::/64"],
+    }
+
+
 def test_ranges_run_out() -> None:
     world = World()
     ipam = nodeipam.controller("10.42.0.0/24")
@@ -232,7 +301,7 @@ def test_ranges_run_out() -> None:
 
 def test_a_namespace_gets_its_account_and_the_root_certificate() -> None:
     world = World()
-    publisher = rootca.controller("PEM")
+    publisher = rootca.controller(lambda: "PEM")
     world.put(NAMESPACE, {"metadata": {"name": "shop"}})
     for controller in (SERVICEACCOUNT_CONTROLLER, publisher):
         world.step(controller, "", "shop")
@@ -247,3 +316,70 @@ def test_a_namespace_gets_its_account_and_the_root_certificate() -> None:
     going = {"name": "shop", "deletionTimestamp": "2027-01-01T00:00:00Z", "finalizers": ["kubernetes"]}
     world.put(NAMESPACE, {"metadata": going})
     assert world.step(publisher, "", "shop") == []
+
+
+def evicted(world: World) -> list[str]:
+    return sorted(name_of(node) for node in world.list(NODE) if ("unreachable", "NoExecute") in taints(world, name_of(node)))
+
+
+def lose(world: World, *names: str) -> None:
+    """These nodes fall silent for longer than the grace, the others do not."""
+    world.now += nodelifecycle.GRACE_SECONDS
+    for node in list(world.list(NODE)):
+        if name_of(node) not in names:
+            renew(world, name_of(node))
+    for name in names:
+        world.step(nodelifecycle.controller(), "", name)
+    for name in names:
+        settle(world, name)
+
+
+def test_lost_nodes_of_a_zone_are_evicted_one_after_the_other() -> None:
+    world = World()
+    for number in range(6):
+        ready_node(world, f"n{number}")
+    lose(world, "n0", "n1", "n2")
+    assert evicted(world) == ["n0"]
+    assert 0 < (world.later or 0) <= 10
+    world.now += 10
+    for name in ("n1", "n2", "n0"):
+        settle(world, name)
+    assert evicted(world) == ["n0", "n1"]
+
+
+def test_where_most_of_a_small_zone_is_lost_nobody_more_is_evicted() -> None:
+    world = World()
+    for zone in ("a", "b"):
+        for number in range(4):
+            name = f"{zone}{number}"
+            ready_node(world, name)
+            node = world.get(NODE, "", name)
+            assert node is not None
+            node["metadata"]["labels"] = {"topology.kubernetes.io/zone": zone}
+            world.put(NODE, node)
+    lose(world, "a0")
+    assert evicted(world) == ["a0"]
+    lose(world, "a0", "a1", "a2")
+    assert evicted(world) == ["a0"]
+    world.now += 1000
+    settle(world, "a1")
+    assert evicted(world) == ["a0"], "it is not a matter of time"
+    lose(world, "a0", "a1", "a2", "b0")
+    assert evicted(world) == ["a0", "b0"], "the other zone is judged by itself"
+    renew(world, "a2")
+    node = world.get(NODE, "", "a2")
+    assert node is not None
+    node["status"]["conditions"] = [{"type": "Ready", "status": "True"}]
+    world.put(NODE, node)
+    settle(world, "a1")
+    assert evicted(world) == ["a0", "a1", "b0"]
+
+
+def test_most_of_a_large_zone_is_evicted_slowly() -> None:
+    world = World()
+    for number in range(60):
+        ready_node(world, f"n{number:02}")
+    lost = [f"n{number:02}" for number in range(40)]
+    lose(world, *lost)
+    assert evicted(world) == ["n00"]
+    assert 10 < (world.later or 0) <= 100

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgekube.api.calls import Call, Create
-from edgekube.api.controller import Controller
+from edgekube.api.controller import Controller, Key
 from edgekube.api.errors import StatusError, forbidden
-from edgekube.api.kinds import POD, REPLICASET, Kind
+from edgekube.api.kinds import POD, PODDISRUPTIONBUDGET, REPLICASET, Kind
 from edgekube.api.objects import Object, controller_of, name_of
+from edgekube.api.pod_facts import pod_facts_of
+from edgekube.api.pod_ranking import ranked_for_deletion
+from edgekube.controllers.disruption.budgets import DISRUPTION_CONTROLLER
 from edgekube.controllers.replicaset import (
     REPLICASET_CONTROLLER,
     REPLICATION_CONTROLLER,
     REPLICATIONCONTROLLER,
-    ranked_for_deletion,
 )
+from edgekube.reconcile.table import ViewChange
 from tests.controllers.world import World, kubelet
 
 BOTH = pytest.mark.parametrize(
@@ -147,8 +151,8 @@ def test_the_least_useful_pods_go_first() -> None:
         candidate("pending", "n1", "Pending", False),
         candidate("unassigned", "", "Pending", False),
     ]
-    order = ranked_for_deletion(pods, Counter({"n1": 5, "n2": 2}), 1_800_000_000.0)
-    names = [name_of(each) for each in order]
+    order = ranked_for_deletion(map(pod_facts_of, pods), Counter({"n1": 5, "n2": 2}), 1_800_000_000.0)
+    names = [each.name for each in order]
     assert names == ["unassigned", "pending", "unready", "cheap", "crowded", "restarting", "steady", "dear"]
 
 
@@ -187,3 +191,25 @@ def test_whatever_happens_it_converges(happenings: list[tuple[str, int]]) -> Non
     assert len(mine) == replicaset["spec"]["replicas"] == replicaset["status"]["replicas"]
     assert all(each["metadata"]["labels"] == {"app": "web"} for each in mine)
     assert world.step(REPLICASET_CONTROLLER, "default", "web") == []
+
+
+def test_what_the_containers_of_a_pod_do_wakes_nobody() -> None:
+    """Of a thousand pods that crash, each change would have all of them looked at."""
+    world = World()
+    metadata: Object = {"name": "budget", "namespace": "default"}
+    world.put(PODDISRUPTIONBUDGET, {"metadata": metadata, "spec": {"selector": {"matchLabels": {"app": "web"}}}})
+    before = pod("p", {"app": "web"}, containerStatuses=[{"name": "c", "restartCount": 1}])
+    reference = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web", "uid": "u", "controller": True}
+    before["metadata"]["ownerReferences"] = [reference]
+
+    def woken(after: Object) -> set[str]:
+        change = ViewChange(POD, Key("default", "p"), orjson.dumps(before), orjson.dumps(after))
+        watches = [*REPLICASET_CONTROLLER.watches, *DISRUPTION_CONTROLLER.watches]
+        return {key.name for kind, keys_for in watches if kind is POD for key in keys_for(change, world)}
+
+    crashed = {**before["status"], "containerStatuses": [{"name": "c", "restartCount": 2}]}
+    assert woken({**before, "status": crashed}) == set()
+    ready = {"conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2027-01-15T08:00:01Z"}]}
+    assert woken({**before, "status": {**crashed, **ready}}) == {"web", "budget"}
+    assert woken({**before, "metadata": {**before["metadata"], "labels": {}}}) == {"web", "budget"}
+    assert woken({**before, "status": {"phase": "Failed"}}) == {"web"}

@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 import orjson
 
 from edgekube.api import times
-from edgekube.api.calls import Call, Create, Delete, Later, Patch, Record, Require, Update
+from edgekube.api.calls import Call, Create, Delete, Later, Patch, Record, Require, RequireGone, RequireNone, Update
 from edgekube.api.controller import Controller, Key, Moment, key_of
 from edgekube.api.errors import StatusError, already_exists, conflict, not_found
-from edgekube.api.kinds import POD, Kind
+from edgekube.api.kinds import NODE, POD, Kind
+from edgekube.api.node_facts import NodeFacts, node_facts_of
 from edgekube.api.objects import Object, labels_of, metadata_of, name_of, namespace_of, owners_of, uid_of
+from edgekube.api.pod_facts import PodFacts, pod_facts_of
 from edgekube.api.selectors import LabelSelector
 from edgekube.api.verbs import JSON_PATCH
 
@@ -54,6 +56,15 @@ class World:
             ):
                 yield obj
 
+    def pod_facts_owned_by(self, owner_uid: str, namespace: str = "") -> Iterator[PodFacts]:
+        return map(pod_facts_of, self.owned_by(POD, owner_uid, namespace))
+
+    def pod_facts_selected(self, namespace: str, selector: LabelSelector) -> Iterator[PodFacts]:
+        return map(pod_facts_of, self.selected(POD, namespace, selector))
+
+    def node_facts(self) -> Iterator[NodeFacts]:
+        return map(node_facts_of, self.list(NODE))
+
     def pods_on(self, node_name: str) -> Iterator[Object]:
         return (pod for pod in self.list(POD) if (pod.get("spec") or {}).get("nodeName", "") == node_name)
 
@@ -90,6 +101,7 @@ class World:
 
     def gone(self, kind: Kind, namespace: str, name: str) -> None:
         if self._objects.get(kind, {}).pop(Key(namespace, name), None) is not None:
+            self._revision += 1
             self._seen[kind, Key(namespace, name)] = self.now - self.started
 
     def plan(self, controller: Controller, namespace: str, name: str) -> builtins.list[Call]:
@@ -128,14 +140,36 @@ class World:
             found = self.get(call.kind, call.namespace, call.name)
             if found is None or uid_of(found) != call.uid or found["metadata"].get("deletionTimestamp"):
                 raise conflict(call.kind.group, call.kind.plural, call.name)
+        elif isinstance(call, RequireGone):
+            found = self.get(call.kind, call.namespace, call.name)
+            if found is not None and (not call.uid or uid_of(found) == call.uid):
+                raise conflict(call.kind.group, call.kind.plural, call.name)
+        elif isinstance(call, RequireNone):
+            for found in self.list(call.kind, call.namespace):
+                if call.holds(found):
+                    raise conflict(call.kind.group, call.kind.plural, name_of(found))
         elif isinstance(call, Create):
             self._create(call)
         elif isinstance(call, Update):
-            self.put(call.kind, call.object)
+            self._update(call)
         elif isinstance(call, Patch):
             self._patch(call)
         else:
             self._delete(call)
+
+    def _update(self, call: Update) -> None:
+        stored = self.get(call.kind, namespace_of(call.object), name_of(call.object))
+        if stored is None:
+            raise not_found(call.kind.group, call.kind.plural, name_of(call.object))
+        revision = metadata_of(call.object).get("resourceVersion")
+        if revision and revision != metadata_of(stored)["resourceVersion"]:
+            raise conflict(call.kind.group, call.kind.plural, name_of(call.object))
+        if call.subresource not in ("", "status"):
+            self.put(call.kind, call.object)
+            return
+        status, other = (call.object, stored) if call.subresource == "status" else (stored, call.object)
+        obj: Object = {**orjson.loads(orjson.dumps(other)), "status": status.get("status")}
+        self.put(call.kind, {key: value for key, value in obj.items() if value is not None})
 
     def _create(self, call: Create) -> None:
         obj: Object = orjson.loads(orjson.dumps(call.object))

@@ -1,5 +1,6 @@
 """A server's files: who it is, and who may speak to its agent."""
 
+import base64
 import stat
 from pathlib import Path
 
@@ -26,6 +27,8 @@ def test_private_files_are_private_and_the_kubeconfig_is_whole(tmp_path: Path) -
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
     assert stat.S_IMODE(chosen.pki_dir.stat().st_mode) == 0o700
     config = yaml.safe_load(chosen.kubeconfig.read_text())
+    key = base64.b64decode(config["users"][0]["user"]["client-key-data"])
+    assert key.startswith(b"-----BEGIN RSA PRIVATE KEY-----"), "fabric8 reads no other without a library of its own"
     assert config["current-context"] == "edgekube" and config["clusters"][0]["cluster"]["server"] == "https://127.0.0.1:6443"
 
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from edgekube.daemon.memory import code_mappings, is_worth_a_release
+from edgekube.daemon.memory import is_worth_a_release, program_mappings
 
 #: (mapping, kB of it that are no longer the file's)
 MAPPINGS = [
@@ -20,13 +20,14 @@ MAPPINGS = [
     ("7f0000200000-7f0000201000 r-xs 00000000 fe:00 98 /usr/lib/shared.so", 0),
     ("7f0000300000-7f0000301000 rwxp 00000000 fe:00 97 /usr/lib/writable.so", 0),
     ("7f0000400000-7f0000401000 r-xp 00000000 fe:00 96 /usr/lib/patched.so", 4),
+    ("7f0000401000-7f0000403000 r--p 00001000 fe:00 96 /usr/lib/patched.so", 8),
     ("7ffd00000000-7ffd00002000 r-xp 00000000 00:00 0 [vdso]", 0),
 ]
 SMAPS = "".join(f"{line}\nSize: 4 kB\nAnonymous: {kb:8} kB\nVmFlags: rd ex mr mw me\n" for line, kb in MAPPINGS)
 
 
-def test_only_code_that_a_file_holds_is_dropped() -> None:
-    assert code_mappings(SMAPS) == [(0x55D0C0A01000, 0x2000), (0x7F0000100000, 0x80000)]
+def test_only_code_and_constants_that_a_file_holds_are_dropped() -> None:
+    assert program_mappings(SMAPS) == [(0x55D0C0A00000, 0x1000), (0x55D0C0A01000, 0x2000), (0x7F0000100000, 0x80000)]
 
 
 @pytest.mark.parametrize(

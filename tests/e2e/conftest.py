@@ -6,14 +6,13 @@ server's log; a server that logged a traceback fails the run, whatever the tests
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.namespace import Namespace
+from tests.e2e.namespace import Namespace, fresh_namespace
 from tests.lab.booting import one_cluster
 from tests.lab.cluster import Cluster
 
@@ -39,23 +38,15 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 @pytest.fixture
 def ns(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Namespace]:
     """A namespace of this test's own."""
-    yield from _namespace(cluster, request.node.name)
+    with fresh_namespace(cluster, request.node.name) as namespace:
+        yield namespace
 
 
 @pytest.fixture(scope="module")
 def shared(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Namespace]:
     """A namespace that the tests of one module share, for what only needs something to look at."""
-    yield from _namespace(cluster, request.node.name.rpartition("/")[2].removesuffix(".py"))
-
-
-def _namespace(cluster: Cluster, test: str) -> Iterator[Namespace]:
-    name = re.sub(r"[^a-z0-9]+", "-", test.removeprefix("test_").lower()).strip("-")[:40].strip("-")
-    namespace = Namespace(cluster, name)
-    cluster.kubectl("create", "namespace", name)
-    namespace.wait_for_service_account()
-    yield namespace
-    cluster.kubectl("delete", "pods", "--all", "-n", name, "--grace-period=0", "--force", "--wait=false", check=False)
-    cluster.kubectl("delete", "namespace", name, "--wait=false", check=False)
+    with fresh_namespace(cluster, request.node.name.rpartition("/")[2].removesuffix(".py")) as namespace:
+        yield namespace
 
 
 @pytest.hookimpl(wrapper=True)

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -33,7 +34,7 @@ class Namespace:
 
     # --- kubectl ------------------------------------------------------------------------------------------------------
 
-    def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True, timeout_seconds: float = 60) -> str:
+    def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True, timeout_seconds: float = 150) -> str:
         return self.cluster.kubectl("-n", self.name, *arguments, stdin=stdin, check=check, timeout_seconds=timeout_seconds)
 
     def refused(self, *arguments: str, stdin: str | None = None) -> str:
@@ -57,11 +58,11 @@ class Namespace:
         """One field of one object: ``field("pod/web", ".status.phase")``."""
         return self.kubectl("get", what, "-o", f"jsonpath={{{path}}}")
 
-    def wait(self, condition: str, *what: str, seconds: int = 30) -> str:
+    def wait(self, condition: str, *what: str, seconds: int = 90) -> str:
         """kubectl wait --for=CONDITION."""
-        return self.kubectl("wait", f"--for={condition}", f"--timeout={seconds}s", *what, timeout_seconds=seconds + 10)
+        return self.kubectl("wait", f"--for={condition}", f"--timeout={seconds}s", *what, timeout_seconds=seconds + 60)
 
-    def ready(self, *what: str, seconds: int = 30) -> str:
+    def ready(self, *what: str, seconds: int = 90) -> str:
         return self.wait("condition=Ready", *what, seconds=seconds)
 
     def exec(self, pod: str, *command: str, stdin: str | None = None, container: str = "") -> str:
@@ -74,20 +75,20 @@ class Namespace:
 
     def wget(self, pod: str, url: str) -> str:
         """A page as a container of the pod gets it. (wget's own -T crashes in Debian's busybox.)"""
-        return self.exec(pod, "timeout", "5", "wget", "-q", "-O-", url)
+        return self.exec(pod, "timeout", "20", "wget", "-q", "-O-", url)
 
     def events_of(self, name: str) -> list[tuple[str, str]]:
         """(reason, message) of what happened to the object of this name, oldest first."""
         events = self.get("events", f"--field-selector=involvedObject.name={name}")["items"]
         return [(event["reason"], event["message"]) for event in events]
 
-    def wait_for_event(self, name: str, reason: str, *, seconds: float = 20) -> str:
+    def wait_for_event(self, name: str, reason: str, *, seconds: float = 90) -> str:
         """The message of the first event with this reason."""
         return until(lambda: next((message for found, message in self.events_of(name) if found == reason), ""), seconds=seconds)
 
     def wait_for_service_account(self) -> None:
         """Pods need it; the controller makes it moments after the namespace."""
-        self.kubectl("wait", "--for=create", "serviceaccount/default", "configmap/kube-root-ca.crt", "--timeout=20s")
+        self.kubectl("wait", "--for=create", "serviceaccount/default", "configmap/kube-root-ca.crt", "--timeout=90s")
 
     @contextmanager
     def running(self, *arguments: str) -> Iterator[Running]:
@@ -119,12 +120,26 @@ class Namespace:
             os.close(outer)
 
 
+@contextmanager
+def fresh_namespace(cluster: Cluster, test: str) -> Iterator[Namespace]:
+    """A namespace of the cluster, named after the test and gone after it."""
+    name = re.sub(r"[^a-z0-9]+", "-", test.removeprefix("test_").lower()).strip("-")[:40].strip("-")
+    namespace = Namespace(cluster, name)
+    cluster.kubectl("create", "namespace", name)
+    namespace.wait_for_service_account()
+    try:
+        yield namespace
+    finally:
+        cluster.kubectl("delete", "pods", "--all", "-n", name, "--grace-period=0", "--force", "--wait=false", check=False)
+        cluster.kubectl("delete", "namespace", name, "--wait=false", check=False)
+
+
 def end(process: subprocess.Popen[bytes], number: signal.Signals = signal.SIGKILL) -> None:
     """Signal what runs in the node and wait: nsenter, its parent out here, ends the way it ended."""
     with contextlib.suppress(OSError):  # it has ended already
         for child in children(process):
             os.kill(child, number)
-    process.wait(20)
+    process.wait(60)
 
 
 class Running:
@@ -136,7 +151,7 @@ class Running:
         self._descriptor = process.stdout.fileno()
         self.seen = ""
 
-    def expect(self, text: str, *, seconds: float = 20) -> str:
+    def expect(self, text: str, *, seconds: float = 60) -> str:
         """Everything up to and with ``text``; what follows stays for the next call."""
         deadline = time.monotonic() + seconds
         while text not in self.seen:
@@ -155,7 +170,7 @@ class Running:
         except OSError:  # EIO: the other end of a terminal was closed
             return b""
 
-    def rest(self, *, seconds: float = 20) -> str:
+    def rest(self, *, seconds: float = 60) -> str:
         """What it says until it ends by itself."""
         deadline = time.monotonic() + seconds
         while select.select([self._descriptor], [], [], max(0.0, deadline - time.monotonic()))[0]:

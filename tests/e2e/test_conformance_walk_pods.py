@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from tests.e2e.namespace import BUSYBOX, Namespace
+from tests.lab.cluster import until
 
 SERVING = 'mkdir /w; echo "$PAGE" > /w/index.html; exec httpd -f -p 8080 -h /w'
 
@@ -22,7 +23,7 @@ def server(name: str, page: str, port: str = "containerPort: 8080") -> str:
             command: [sh, -c, {json.dumps(SERVING)}]
             env: [{{name: PAGE, value: {json.dumps(page)}}}]
             ports: [{{{port}}}]
-            readinessProbe: {{httpGet: {{path: /, port: 8080}}, periodSeconds: 1}}
+            readinessProbe: {{httpGet: {{path: /, port: 8080}}, periodSeconds: 1, timeoutSeconds: 20}}
         """
 
 
@@ -47,7 +48,7 @@ def test_a_subpath_waits_for_the_annotation_that_it_is_made_of(ns: Namespace) ->
     ns.wait(f"jsonpath={{{state}.reason}}=CreateContainerConfigError", "pod/p")
     assert "missing value for PART" in ns.field("pod/p", f"{state}.message")
     ns.kubectl("annotate", "pod", "p", "part=mine")
-    ns.ready("pod/p", seconds=60)
+    ns.ready("pod/p")
     assert ns.exec("p", "ls", "/all") == "mine\n"
 
 
@@ -58,8 +59,9 @@ def test_host_ports_of_one_number_on_several_addresses(ns: Namespace) -> None:
     ns.kubectl("run", "host", f"--image={BUSYBOX}", "--restart=Never", '--overrides={"spec": {"hostNetwork": true}}',
                "--", "sleep", "1000")  # fmt: skip
     ns.ready("pod/loop", "pod/wide", "pod/host")
-    assert ns.wget("host", "http://127.0.0.1:54323/") == "loop\n"
-    assert ns.wget("host", f"http://{node}:54323/") == "wide\n"
+    for address, page in (("127.0.0.1", "loop\n"), (node, "wide\n")):
+        ask = ["exec", "host", "--", "timeout", "20", "wget", "-q", "-O-", f"http://{address}:54323/"]
+        until(lambda ask=ask, page=page: ns.kubectl(*ask, check=False) == page)  # type: ignore[misc]
 
 
 def test_a_page_through_the_proxy_leads_back_through_it(ns: Namespace) -> None:

@@ -29,8 +29,9 @@ def test_the_guide_works_as_it_stands(cluster: Cluster) -> None:
     )  # fmt: skip
     with shell:
         assert shell.stdin is not None and shell.stdout is not None
-        # Root has no need of it, and may not have it.
-        shell.stdin.write(f'sudo() {{ "$@"; }}\ncd {home}\n')
+        # Root has no need of it, and may not have it. And a node forwards to a pod a moment after the API has it as Ready.
+        shell.stdin.write('sudo() { "$@"; }\ncurl() { command curl --retry 60 --retry-all-errors --retry-delay 1 "$@"; }\n')
+        shell.stdin.write(f"cd {home}\n")
         try:
             steps = _steps(_GUIDE.read_text())
             assert len(steps) > 7

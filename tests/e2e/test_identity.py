@@ -41,7 +41,7 @@ def test_a_pod_uses_the_api_with_its_token(ns: Namespace) -> None:
     token = ns.exec("robot", "cat", f"{base}/token")
     host, port = ns.sh("robot", "echo $KUBERNETES_SERVICE_HOST $KUBERNETES_SERVICE_PORT").split()
     # The TCP connection is made by the pod (busybox has no TLS with verification): the API answers at its Service's address.
-    assert ns.sh("robot", f"nc -w 2 {host} {port} </dev/null && echo open") == "open\n"
+    assert ns.sh("robot", f"nc -w 30 {host} {port} </dev/null && echo open") == "open\n"
 
     def ask(path: str, method: str = "GET") -> int:
         return ns.cluster.request(method, path, headers={"Authorization": f"Bearer {token}"}, as_admin=False).status

@@ -25,7 +25,7 @@ WORLD = """
             - name: web
               image: edgekube.local/demo:1
               ports: [{name: http, containerPort: 8080}]
-              readinessProbe: {httpGet: {path: /healthz, port: http}, periodSeconds: 1}
+              readinessProbe: {httpGet: {path: /healthz, port: http}, periodSeconds: 1, timeoutSeconds: 20}
     ---
     apiVersion: v1
     kind: Pod
@@ -87,13 +87,29 @@ WORLD = """
 @pytest.fixture(scope="module")
 def world(shared: Namespace) -> Namespace:
     shared.apply(WORLD)
-    shared.kubectl("rollout", "status", "deployment/web", "--timeout=30s")
+    shared.kubectl("rollout", "status", "deployment/web", "--timeout=90s")
     shared.ready("pod/client", "pod/solo")
+    # A pod is Ready before everybody who forwards to it has heard so.
+    until(lambda: pod_ips(shared) == endpoint_ips(shared) == legacy_ips(shared))
+    domain = f"{shared.name}.svc.cluster.local"
+    until(lambda: all(ip in lookup(shared, f"headless.{domain}") for ip in pod_ips(shared)))
+    for name in ("web", "sticky", "solo"):
+        until(lambda name=name: "Hello from" in tried(shared, f"http://{name}"))  # type: ignore[misc]
     return shared
 
 
 def pod_ips(world: Namespace) -> set[str]:
-    return {pod["status"]["podIP"] for pod in world.get("pods", "-l", "app=web")["items"]}
+    return {pod["status"].get("podIP", "") for pod in world.get("pods", "-l", "app=web")["items"]}
+
+
+def endpoint_ips(world: Namespace) -> set[str]:
+    slices = world.get("endpointslices", "-l", "kubernetes.io/service-name=web")["items"]
+    return {address for piece in slices for point in piece.get("endpoints") or () for address in point["addresses"]}
+
+
+def legacy_ips(world: Namespace) -> set[str]:
+    subsets = world.get("endpoints", "web").get("subsets") or ()
+    return {address["ip"] for subset in subsets for address in subset.get("addresses") or ()}
 
 
 def lookup(world: Namespace, name: str, kind: str = "") -> str:
@@ -103,7 +119,7 @@ def lookup(world: Namespace, name: str, kind: str = "") -> str:
 
 def tried(world: Namespace, url: str) -> str:
     """The page, or nothing."""
-    return world.kubectl("exec", "client", "--", "timeout", "3", "wget", "-qO-", url, check=False)
+    return world.kubectl("exec", "client", "--", "timeout", "10", "wget", "-qO-", url, check=False)
 
 
 def test_names_of_services(world: Namespace) -> None:
@@ -131,7 +147,7 @@ def test_a_name_outside_is_answered_without_internet(world: Namespace) -> None:
 
 
 def test_no_endpoints_means_refused_at_once(world: Namespace) -> None:
-    said = world.refused("exec", "client", "--", "timeout", "3", "wget", "-q", "-O-", "http://empty")
+    said = world.refused("exec", "client", "--", "timeout", "20", "wget", "-q", "-O-", "http://empty")
     assert "Connection refused" in said
 
 
@@ -147,8 +163,16 @@ def test_session_affinity(world: Namespace) -> None:
     assert len(pages) == 1
 
 
+def fetched(world: Namespace, port: int) -> str:
+    """What a neighbour gets from the node; nothing while nobody answers."""
+    try:
+        return world.cluster.fetch("192.0.2.1", port, from_lan=True)
+    except OSError:
+        return ""
+
+
 def test_host_ports(world: Namespace) -> None:
-    assert "Hello from solo" in world.cluster.fetch("192.0.2.1", 18080, from_lan=True)
+    until(lambda: "Hello from solo" in fetched(world, 18080))
     world.apply("""
         apiVersion: v1
         kind: Pod
@@ -166,18 +190,12 @@ def test_the_api_is_a_service(world: Namespace) -> None:
 
 
 def test_endpoints_follow_the_pods(world: Namespace) -> None:
-    def addresses() -> set[str]:
-        slices = world.get("endpointslices", "-l", "kubernetes.io/service-name=web")["items"]
-        return {address for piece in slices for point in piece["endpoints"] for address in point["addresses"]}
-
-    assert addresses() == pod_ips(world)
-    legacy = world.get("endpoints", "web")["subsets"]
-    assert {address["ip"] for address in legacy[0]["addresses"]} == pod_ips(world)
-    before = addresses()
+    before = endpoint_ips(world)
+    assert len(before) == 2 and before == pod_ips(world) == legacy_ips(world)
     world.kubectl("delete", "pods", "-l", "app=web", "--wait=false")
-    world.kubectl("rollout", "status", "deployment/web", "--timeout=30s")
-    until(lambda: addresses() == pod_ips(world) and not addresses() & before)
-    assert "Hello from web-" in world.wget("client", "http://web")
+    world.kubectl("rollout", "status", "deployment/web", "--timeout=90s")
+    until(lambda: pod_ips(world) == endpoint_ips(world) == legacy_ips(world) and not endpoint_ips(world) & before)
+    until(lambda: "Hello from web-" in tried(world, "http://web"))
 
 
 def test_a_service_without_a_selector_and_changes_of_a_service(world: Namespace) -> None:

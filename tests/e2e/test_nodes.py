@@ -40,10 +40,10 @@ def test_cordon_taint_and_drain(ns: Namespace) -> None:
               containers: [{name: main, image: 'busybox:1.36', command: [sleep, '1000']}]
     """
     ns.apply(manifest)
-    ns.kubectl("rollout", "status", "deployment/d", "--timeout=30s")
+    ns.kubectl("rollout", "status", "deployment/d", "--timeout=90s")
     try:
         ns.kubectl(
-            "drain", "n1", "--ignore-daemonsets", "--force", "--delete-emptydir-data", "--pod-selector=app=d", "--timeout=30s"
+            "drain", "n1", "--ignore-daemonsets", "--force", "--delete-emptydir-data", "--pod-selector=app=d", "--timeout=90s"
         )
         assert "SchedulingDisabled" in ns.kubectl("get", "node", "n1")
         until(lambda: len(ns.get("pods")["items"]) == 2)
@@ -53,7 +53,7 @@ def test_cordon_taint_and_drain(ns: Namespace) -> None:
         assert "0/1 nodes are available: 1 node(s) were unschedulable" in message
     finally:
         ns.kubectl("uncordon", "n1")
-    ns.kubectl("rollout", "status", "deployment/d", "--timeout=30s")
+    ns.kubectl("rollout", "status", "deployment/d", "--timeout=90s")
     try:
         ns.kubectl("taint", "node", "n1", "test=yes:NoSchedule")
         ns.kubectl("run", "p", "--image=busybox:1.36", "--", "sleep", "1000")
@@ -111,6 +111,13 @@ def test_logs_are_rotated(ns: Namespace) -> None:
     ns.ready("pod/p")
     uid = ns.field("pod/p", ".metadata.uid")
     directory = ns.cluster.node.data_dir / f"agent/logs/pods/{ns.name}_p_{uid}/p"
-    until(lambda: len(list(directory.iterdir())) > 1, seconds=30)
-    ns.sh("p", "echo after the turn > /proc/1/fd/1")
-    assert ns.kubectl("logs", "p", "--tail=1") == "after the turn\n"
+    until(lambda: len(list(directory.iterdir())) > 1)
+    # Whoever asks for the last line of a log that is being written gets what came meanwhile, too.
+    until(lambda: ns.sh("p", "cat /proc/1/comm") == "sleep\n")
+
+    def shown_when_said() -> bool:
+        # Said again: the runtime has a line before the file has, and one more turn may come between saying and asking.
+        ns.sh("p", "echo after the turn > /proc/1/fd/1")
+        return ns.kubectl("logs", "p", "--tail=1") == "after the turn\n"
+
+    until(shown_when_said)

@@ -261,7 +261,7 @@ def test_a_namespace_takes_everything_with_it(ns: Namespace) -> None:
     ns.kubectl("create", "secret", "generic", "s")
     ns.kubectl("create", "service", "clusterip", "x", "--tcp=80")
     ns.wait("jsonpath={.status.readyReplicas}=2", "replicaset/r")
-    ns.kubectl("delete", "namespace", ns.name, "--timeout=30s")
+    ns.kubectl("delete", "namespace", ns.name, "--timeout=90s")
     assert "not found" in ns.cluster.refused("get", "namespace", ns.name)
     assert ns.cluster.get("pods,configmaps,secrets,services", "-n", ns.name)["items"] == []
     ns.kubectl("create", "namespace", ns.name)

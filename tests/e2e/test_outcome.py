@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 from tests.e2e.namespace import Namespace, document
@@ -45,9 +46,9 @@ WEB = """
                 - name: PASSWORD
                   valueFrom: {secretKeyRef: {name: web, key: password}}
               volumeMounts: [{name: pages, mountPath: /www/pages}]
-              startupProbe: {httpGet: {path: /healthz, port: http}, periodSeconds: 1}
-              readinessProbe: {httpGet: {path: /healthz, port: http}, periodSeconds: 1}
-              livenessProbe: {httpGet: {path: /healthz, port: http}, periodSeconds: 1}
+              startupProbe: {httpGet: {path: /healthz, port: http}, periodSeconds: 1, timeoutSeconds: 20, failureThreshold: 90}
+              readinessProbe: {httpGet: {path: /healthz, port: http}, periodSeconds: 1, timeoutSeconds: 20}
+              livenessProbe: {httpGet: {path: /healthz, port: http}, periodSeconds: 1, timeoutSeconds: 20}
               resources:
                 requests: {cpu: 10m, memory: 8Mi}
                 limits: {memory: 32Mi}
@@ -62,7 +63,7 @@ def test_the_first_day(ns: Namespace) -> None:
         "service/web created",
         "deployment.apps/web created",
     ]
-    ns.kubectl("rollout", "status", "deployment/web", "--timeout=30s")
+    ns.kubectl("rollout", "status", "deployment/web", "--timeout=90s")
 
     # The pods, as a person sees them.
     lines = ns.kubectl("get", "pods").splitlines()
@@ -84,13 +85,18 @@ def test_the_first_day(ns: Namespace) -> None:
         assert ns.cluster.fetch(pod["status"]["podIP"], 8080, "/pages/page.txt") == "the first page"
 
     # By ClusterIP and NodePort: each pod gets its share.
+    def fetched(address: str, port: int, *, from_lan: bool = False) -> str:
+        with contextlib.suppress(OSError):  # the node learns of a change a moment after the API
+            return ns.cluster.fetch(address, port, from_lan=from_lan)
+        return "Hello from nobody"
+
     def answered(address: str, port: int, *, from_lan: bool = False) -> set[str]:
-        pages = [ns.cluster.fetch(address, port, from_lan=from_lan) for _ in range(40)]
+        pages = [fetched(address, port, from_lan=from_lan) for _ in range(40)]
         return {page.splitlines()[0].removeprefix("Hello from ") for page in pages}
 
-    assert answered(cluster_ip, 80) == names
-    assert answered("192.0.2.1", node_port, from_lan=True) == names
-    assert answered("192.0.2.1", node_port) == names
+    until(lambda: answered(cluster_ip, 80) == names)
+    until(lambda: answered("192.0.2.1", node_port, from_lan=True) == names)
+    until(lambda: answered("192.0.2.1", node_port) == names)
 
     # By name, from a pod.
     ns.kubectl("run", "client", "--image=busybox:1.36", "--restart=Never", "--", "sleep", "3600")
@@ -118,24 +124,24 @@ def test_the_first_day(ns: Namespace) -> None:
         ns.kubectl("scale", "deployment/web", "--replicas=4")
         watch.expect("Pending")
         watch.expect("1/1")
-    ns.kubectl("rollout", "status", "deployment/web", "--timeout=30s")
+    ns.kubectl("rollout", "status", "deployment/web", "--timeout=90s")
     ns.kubectl("scale", "deployment/web", "--replicas=3")
     until(lambda: len(ns.get("pods", "-l", "app=web")["items"]) == 3)
 
     # A new version, one that never comes up, and the way back.
     ns.kubectl("set", "env", "deployment/web", "VERSION=2")
-    ns.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
-    assert "VERSION=2" in ns.cluster.fetch(cluster_ip, 80)
+    ns.kubectl("rollout", "status", "deployment/web", "--timeout=120s")
+    until(lambda: "VERSION=2" in fetched(cluster_ip, 80))
     ns.kubectl("set", "image", "deployment/web", "web=edgekube.local/demo:none")
     until(lambda: "ImagePullBackOff" in (shown := ns.kubectl("get", "pods")) or "ErrImagePull" in shown)
     assert "Hello from web-" in ns.cluster.fetch(cluster_ip, 80), "the old pods serve while the new ones fail"
     history = ns.kubectl("rollout", "history", "deployment/web")
     assert [line.split()[0] for line in history.splitlines()[2:5]] == ["1", "2", "3"]
     assert "rolled back" in ns.kubectl("rollout", "undo", "deployment/web")
-    ns.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
+    ns.kubectl("rollout", "status", "deployment/web", "--timeout=120s")
     assert ns.field("deployment/web", ".spec.template.spec.containers[0].image") == "edgekube.local/demo:1"
     ns.kubectl("rollout", "undo", "deployment/web", "--to-revision=1")
-    ns.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
+    ns.kubectl("rollout", "status", "deployment/web", "--timeout=120s")
     assert "VERSION" not in json.dumps(ns.get("deployment", "web")["spec"])
 
     # And away with it.

@@ -8,6 +8,7 @@ import signal
 from pathlib import Path
 
 from tests.e2e.namespace import Namespace
+from tests.lab.cluster import until
 
 
 def test_init_containers_run_in_order_and_sidecars_stay(ns: Namespace) -> None:
@@ -26,7 +27,7 @@ def test_init_containers_run_in_order_and_sidecars_stay(ns: Namespace) -> None:
             - name: sidecar
               image: busybox:1.36
               restartPolicy: Always
-              command: [sh, -c, 'echo sidecar >> /v/log; touch /v/up; trap "exit 0" TERM; sleep 1000 & wait']
+              command: [sh, -c, 'echo sidecar >> /v/log; trap "exit 0" TERM; sleep 1000 & wait']
               startupProbe: {exec: {command: [test, -e, /v/up]}, periodSeconds: 1}
               volumeMounts: [{name: v, mountPath: /v}]
             - name: second
@@ -40,8 +41,9 @@ def test_init_containers_run_in_order_and_sidecars_stay(ns: Namespace) -> None:
               volumeMounts: [{name: v, mountPath: /v}]
     """)
     with ns.running("get", "pod", "p", "-w", "--no-headers") as watch:
-        watch.expect("Init:0/3")
-        watch.expect("Init:1/3")
+        watch.expect("Init:1/3")  # the first may be through before anybody hears of it; the sidecar waits to be told
+        ns.wait("jsonpath={.status.initContainerStatuses[1].state.running.startedAt}", "pod/p")
+        ns.exec("p", "touch", "/v/up", container="sidecar")
         watch.expect("2/2")
     assert ns.exec("p", "cat", "/v/log").split() == ["first", "sidecar", "second", "main"]
     states = {status["name"]: status for status in ns.get("pod", "p")["status"]["initContainerStatuses"]}
@@ -85,11 +87,14 @@ def test_restart_policies_and_how_pods_end(ns: Namespace) -> None:
 
     ns.wait("jsonpath={.status.containerStatuses[0].state.waiting.reason}=CrashLoopBackOff", "pod/loops")
     assert ns.wait_for_event("loops", "BackOff").startswith("Back-off restarting failed container main in pod loops_")
-    shown = {line.split()[0]: line.split()[2] for line in ns.kubectl("get", "pods", "--no-headers").splitlines()}
-    assert {name: shown[name] for name in ("succeeds", "fails", "once", "again", "tells")} == {
+
+    def shown() -> dict[str, str]:
+        return {line.split()[0]: line.split()[2] for line in ns.kubectl("get", "pods", "--no-headers").splitlines()}
+
+    until(lambda: shown()["loops"] in ("CrashLoopBackOff", "Error"))  # and for a moment it runs, now and then
+    assert {name: words for name, words in shown().items() if name != "loops"} == {
         "succeeds": "Completed", "fails": "Error", "once": "Completed", "again": "Completed", "tells": "Error",
     }  # fmt: skip
-    assert shown["loops"] in ("CrashLoopBackOff", "Error")
 
 
 def test_probes_of_all_four_kinds(ns: Namespace) -> None:
@@ -104,7 +109,7 @@ def test_probes_of_all_four_kinds(ns: Namespace) -> None:
             - name: main
               image: busybox:1.36
               command: [sleep, '1000']
-              readinessProbe: {exec: {command: [test, -e, /tmp/ready]}, periodSeconds: 1, failureThreshold: 1}
+              readinessProbe: {exec: {command: [test, -e, /tmp/ready]}, periodSeconds: 1, timeoutSeconds: 60, failureThreshold: 1}
         ---
         apiVersion: v1
         kind: Service
@@ -119,7 +124,8 @@ def test_probes_of_all_four_kinds(ns: Namespace) -> None:
           containers:
             - name: main
               image: edgekube.local/demo:1
-              livenessProbe: {httpGet: {path: /healthz, port: 8080}, periodSeconds: 1, failureThreshold: 1}
+              startupProbe: {httpGet: {path: /healthz, port: 8080}, periodSeconds: 1, timeoutSeconds: 60, failureThreshold: 90}
+              livenessProbe: {httpGet: {path: /healthz, port: 8080}, periodSeconds: 1, timeoutSeconds: 60, failureThreshold: 1}
         ---
         apiVersion: v1
         kind: Pod
@@ -130,8 +136,9 @@ def test_probes_of_all_four_kinds(ns: Namespace) -> None:
             - name: main
               image: busybox:1.36
               command: [sh, -c, 'sleep 2; exec httpd -f -p 7000']
-              startupProbe: {tcpSocket: {port: 7000}, periodSeconds: 1, failureThreshold: 30}
-              livenessProbe: {exec: {command: [test, ! , -e, /tmp/dead]}, periodSeconds: 1, failureThreshold: 1}
+              startupProbe: {tcpSocket: {port: 7000}, periodSeconds: 1, failureThreshold: 90}
+              livenessProbe:
+                {exec: {command: [test, '!', -e, /tmp/dead]}, periodSeconds: 1, timeoutSeconds: 60, failureThreshold: 1}
         ---
         apiVersion: v1
         kind: Pod
@@ -147,7 +154,7 @@ def test_probes_of_all_four_kinds(ns: Namespace) -> None:
     ns.wait("jsonpath={.status.phase}=Running", "pod/exec", "pod/tcp", "pod/http", "pod/grpc")
     assert ns.field("pod/exec", ".status.conditions[?(@.type=='Ready')].status") == "False"
     ready = ".endpoints[0].conditions.ready"
-    slices = ns.get("endpointslices", "-l", "kubernetes.io/service-name=ready")["items"]
+    slices = until(lambda: ns.get("endpointslices", "-l", "kubernetes.io/service-name=ready")["items"])
     ns.wait(f"jsonpath={{{ready}}}=false", f"endpointslice/{slices[0]['metadata']['name']}")
     ns.exec("exec", "touch", "/tmp/ready")
     ns.ready("pod/exec")
@@ -157,15 +164,23 @@ def test_probes_of_all_four_kinds(ns: Namespace) -> None:
     assert ns.wait_for_event("exec", "Unhealthy").startswith("Readiness probe failed:")
 
     # http, liveness: the container is started again.
+    def restarts(pod: str) -> int:
+        return int(ns.field(f"pod/{pod}", ".status.containerStatuses[0].restartCount"))
+
+    ns.ready("pod/http")
+    before = restarts("http")
     ns.exec("http", "rm", "/www/healthz")
-    ns.wait("jsonpath={.status.containerStatuses[0].restartCount}=1", "pod/http")
-    assert "Liveness probe failed: HTTP probe failed with statuscode: 404" in ns.wait_for_event("http", "Unhealthy")
+    until(lambda: restarts("http") > before)
+    # A busy machine may have asked before anything listened (startup): that is another event.
+    missing = ("Unhealthy", "Liveness probe failed: HTTP probe failed with statuscode: 404")
+    until(lambda: missing in ns.events_of("http"))
     assert "Container main failed liveness probe, will be restarted" in ns.wait_for_event("http", "Killing")
 
     # tcp, startup: not ready before it listens, and then liveness has its say.
     ns.ready("pod/tcp")
+    before = restarts("tcp")
     ns.exec("tcp", "touch", "/tmp/dead")
-    ns.wait("jsonpath={.status.containerStatuses[0].restartCount}=1", "pod/tcp")
+    until(lambda: restarts("tcp") > before)
 
     # grpc: a web server does not speak it.
     assert "Readiness probe failed" in ns.wait_for_event("grpc", "Unhealthy")
@@ -203,7 +218,7 @@ def test_hooks_and_the_grace_period(ns: Namespace, tmp_path: Path) -> None:
         watch.expect("Running")
         ns.kubectl("delete", "pod", "polite", "stubborn", "--wait=false")
         watch.expect("Terminating")
-        ns.kubectl("wait", "--for=delete", "pod/polite", "pod/stubborn", "--timeout=15s")
+        ns.kubectl("wait", "--for=delete", "pod/polite", "pod/stubborn", "--timeout=90s")
     assert (tmp_path / "log").read_text().split() == ["started", "stopping", "term"]
     assert "Stopping container main" in ns.wait_for_event("polite", "Killing")
 
@@ -419,7 +434,7 @@ def test_image_pull_policies(ns: Namespace) -> None:
     reason = "jsonpath={.status.containerStatuses[0].state.waiting.reason}"
     ns.wait(f"{reason}=ErrImageNeverPull", "pod/never")
     ns.wait(f"{reason}=InvalidImageName", "pod/badly")
-    ns.wait(f"{reason}=ImagePullBackOff", "pod/absent", seconds=40)
+    ns.wait(f"{reason}=ImagePullBackOff", "pod/absent")
     ns.wait_for_event("absent", "BackOff")
     assert {"Scheduled", "Pulling", "Failed", "BackOff"} <= {reason for reason, _ in ns.events_of("absent")}
 

@@ -82,8 +82,8 @@ def test_every_kind_of_volume(ns: Namespace, tmp_path: Path) -> None:
     ns.kubectl("patch", "configmap", "settings", "-p", '{"data":{"one":"11","three":"3"}}')
     ns.kubectl("patch", "secret", "keys", "-p", '{"stringData":{"key":"new"}}')
     ns.kubectl("label", "pod", "p", "color=blue")
-    until(lambda: sh("cat /config/deep/uno /secret/key /all/one /all/key") == "11new11new", seconds=20)
-    until(lambda: 'color="blue"' in sh("cat /facts/labels"), seconds=20)
+    until(lambda: sh("cat /config/deep/uno /secret/key /all/one /all/key") == "11new11new")
+    until(lambda: 'color="blue"' in sh("cat /facts/labels"))
     assert sh("cat /all/three /one") == "31"
 
     # A volume that cannot be had holds the pod back until it can.

@@ -6,11 +6,13 @@ import contextlib
 import json
 import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from edgekube import limits
+from tests.bench.process import cost_of
 from tests.lab.cluster import Answer, Cluster
 
 pytestmark = pytest.mark.root
@@ -18,6 +20,14 @@ pytestmark = pytest.mark.root
 ROOT = Path(__file__).resolve().parents[2]
 JSON = {"Content-Type": "application/json"}
 MAPS = "/api/v1/namespaces/default/configmaps"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def patient(cluster: Cluster) -> Iterator[tuple[socket.socket, socket.socket]]:
+    """One that never says a word and one that stops in the middle of a line, from the first test on to the last."""
+    with cluster.connect() as silent, cluster.tls() as slow:
+        slow.sendall(b"GET /version HTT")
+        yield silent, slow
 
 
 def refusal(answer: Answer) -> tuple[int, str, str]:
@@ -86,15 +96,12 @@ def test_paths_and_methods_that_do_not_exist(cluster: Cluster) -> None:
 
 
 def test_a_revision_that_has_not_been(cluster: Cluster) -> None:
-    assert cluster.request("GET", f"{MAPS}?resourceVersion=999999999", timeout_seconds=20).status == 504
+    assert cluster.request("GET", f"{MAPS}?resourceVersion=999999999", timeout_seconds=90).status == 504
 
 
 def test_connections_that_misbehave(cluster: Cluster) -> None:
-    """Silent, half-closed, slow and garbled ones, all at once; others are served meanwhile."""
+    """Half-closed, lazy and garbled ones, all at once, beside the silent and the slow one; others are served meanwhile."""
     with contextlib.ExitStack() as stack:
-        silent = stack.enter_context(cluster.connect())
-        slow = stack.enter_context(cluster.tls())
-        slow.sendall(b"GET /version HTT")
         lazy = stack.enter_context(cluster.tls())
         lazy.sendall(
             f"POST {MAPS} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{{".encode()
@@ -111,15 +118,12 @@ def test_connections_that_misbehave(cluster: Cluster) -> None:
 
         assert cluster.request("GET", "/readyz").status == 200
         for broken in (garbled, half):
-            assert ended_within(broken, 5)
-        assert ended_within(plain, 5)
+            assert ended_within(broken, 60)
+        assert ended_within(plain, 60)
         gone = cluster.tls()
         gone.sendall(f"GET {MAPS}?watch=true HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         assert gone.recv(100).startswith(b"HTTP/1.1 200")
         gone.close()
-        patience_seconds = max(limits.WIRE_HANDSHAKE_SECONDS, limits.WIRE_HEAD_SECONDS) + 5
-        assert ended_within(silent, patience_seconds)
-        assert ended_within(slow, patience_seconds)
     assert cluster.request("GET", "/readyz").status == 200
     assert "Traceback" not in cluster.log.read_text()
 
@@ -147,15 +151,33 @@ def test_many_connections_come_and_go(cluster: Cluster) -> None:
     assert cluster.request("GET", "/readyz").status == 200
 
 
+def test_a_thousand_idle_connections_cost_little(cluster: Cluster) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(50):
+            stack.enter_context(cluster.tls())
+        before = cost_of(cluster.pid).rss_mb
+        for _ in range(1000):
+            stack.enter_context(cluster.tls())
+        assert cost_of(cluster.pid).rss_mb - before < 64
+        assert cluster.request("GET", "/readyz").status == 200
+    assert cluster.request("GET", "/readyz").status == 200
+
+
 def test_a_second_server_on_the_same_data(cluster: Cluster) -> None:
     """Same ports: refused for the ports. Other ports: refused for the database. The first one does not notice."""
     same = [*cluster.command()]
     other = [*same, "--https-port", "7443", "--agent-port", "17250", "--run-dir", "/run/other"]
     for command, words in ((same, "port is in use"), (other, "state.db")):
         wrapped = ["sh", "-c", '"$@" 2>&1; echo "exit $?"', "sh", "env", f"PYTHONPATH={ROOT}", *command]
-        said = cluster.node.run(wrapped, timeout_seconds=30)
+        said = cluster.node.run(wrapped)
         assert said.endswith("exit 1\n"), said
         assert words in said
         assert "Traceback" not in said
     assert cluster.request("GET", "/readyz").status == 200
     assert cluster.running
+
+
+def test_the_silent_and_the_slow_one_are_cut_in_the_end(cluster: Cluster, patient: tuple[socket.socket, socket.socket]) -> None:
+    patience_seconds = max(limits.WIRE_HANDSHAKE_SECONDS, limits.WIRE_HEAD_SECONDS) + 60
+    assert all(ended_within(connection, patience_seconds) for connection in patient)
+    assert cluster.request("GET", "/readyz").status == 200

@@ -31,7 +31,7 @@ async def test_a_failing_fsync_is_answered_and_survived(tmp_path: Path, when: st
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
     )
     assert run.returncode == 0, run.stderr
     lines = run.stdout.splitlines()

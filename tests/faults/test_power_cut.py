@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,7 +40,7 @@ def mounted(image: Path, directory: Path) -> Iterator[Path]:
         subprocess.run(["umount", "-d", directory], check=True)
 
 
-def read_until(descriptor: int, lines_min: int, timeout_seconds: float = 20.0) -> str:
+def read_until(descriptor: int, lines_min: int, timeout_seconds: float = 90.0) -> str:
     text = ""
     while text.count("\n") < lines_min:
         ready, _, _ = select.select([descriptor], [], [], timeout_seconds)
@@ -96,7 +97,7 @@ async def test_the_image_can_tell(tmp_path: Path) -> None:
     gone: list[str] = []
     try:
         gone = await cut_by_image(tmp_path, "OFF", 137)
-    except* StoreError as refused:
+    except* Exception as refused:
         gone = [str(error) for error in refused.exceptions]  # worse than lost
     assert gone
 
@@ -148,6 +149,9 @@ async def cut_by_calls(tmp_path: Path, synchronous: str, cuts: int) -> tuple[int
                 bad += bool(await lost(after / "state.db", acknowledged(said)))
             except* StoreError:
                 refused += 1
+            except* Exception as found:  # what is read makes no sense: not even a document, or one that nobody wrote
+                traceback.print_exception(found)
+                bad += 1
             shutil.rmtree(after)
     return bad, refused, states
 

@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 JSON = {"Content-Type": "application/json"}
 
 
-def start(node: Node, *arguments: str, seconds: float = 30) -> tuple[int, str]:
+def start(node: Node, *arguments: str, seconds: float = 120) -> tuple[int, str]:
     """Exit code and what was said, of a server that ends by itself."""
     command = node.inside(
         ["env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "edgekube", "server", "--cgroup-parent", node.cgroup, *arguments]
@@ -78,7 +78,7 @@ def test_a_program_that_is_not_installed_yet(node: Node, tmp_path: Path, program
     finally:
         node.run(["umount", found])
     try:
-        until(lambda: node_ready(cluster), seconds=40)
+        until(lambda: node_ready(cluster))
     finally:
         cluster.stop(signal.SIGKILL)
     assert "Traceback" not in cluster.log.read_text()
@@ -217,7 +217,7 @@ def test_a_full_disk(node: Node) -> None:
         assert cluster.request("GET", "/api/v1/namespaces").status == 200
         assert cluster.running
         ballast.unlink()
-        until(lambda: put(cluster, "after") in (201, 409), seconds=15)
+        until(lambda: put(cluster, "after") in (201, 409))
         assert cluster.request("GET", "/api/v1/namespaces/default/configmaps/after").status == 200
         assert cluster.stop(signal.SIGTERM) == 0
     node.run(["umount", str(small)])

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.lab.lan import Lan
-from tests.lab.node import Node
+from tests.lab.node import WITHOUT_CLOCK, Node
 from tests.lab.shell import run
 
 _DISK_BYTES: Final = 4 * 1024**3
@@ -86,7 +86,7 @@ class Machine(Node):
         script = _BOOT.replace("{init}", self._init_script).replace("{sys}", self._sys_script)
         boot = ["sh", "-c", script, "boot", str(self._root), str(image), str(mount), self.name, *pairs]
         unshare = ["unshare", *self._more_namespaces, "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child"]
-        enter = [*self._prelude(), "nsenter", f"--net=/run/netns/{self.namespace}"]
+        enter = [*self._prelude(), *WITHOUT_CLOCK, "nsenter", f"--net=/run/netns/{self.namespace}"]
         self._init = subprocess.Popen([*enter, *unshare, *boot], stdout=subprocess.PIPE, stderr=sys.stderr, text=True)
         assert self._init.stdout is not None
         assert self._init.stdout.readline() == "up\n", f"{self.name} did not boot"
@@ -95,7 +95,7 @@ class Machine(Node):
         """What the boot is run by."""
         return []
 
-    def shell(self, script: str, *, check: bool = True, timeout_seconds: float = 60) -> str:
+    def shell(self, script: str, *, check: bool = True, timeout_seconds: float = 150) -> str:
         """Standard output of a root login's shell script, in an environment as bare as a first login's."""
         environment = [
             "env",

@@ -2,7 +2,8 @@
 
 Enters: a Lan, a name, a directory that is the node's disk.
 Leaves: a Node that commands run in; power_off() kills its pid 1 and with it everything it ran, power_on() boots it again.
-Holds: what the node writes lands on its disk or in its own mounts (/etc an overlay, /run a tmpfs); its cgroups have a parent.
+Holds: what the node writes lands on its disk or in its own mounts (/etc an overlay, /run a tmpfs); its cgroups have a parent;
+it cannot set the clock.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any, Final
 from tests.lab.lan import Lan
 from tests.lab.shell import run
 
-_ROOT: Final = Path(__file__).resolve().parents[2]
+ROOT: Final = Path(__file__).resolve().parents[2]
 
 #: What happens between entering the namespaces and pid 1 (field by field: private mounts, own /proc, /run and /etc).
 _BOOT: Final = """
@@ -31,6 +32,9 @@ mount --make-rshared /
 hostname "$2"
 exec "$3" -S "$4"
 """
+
+#: All nodes share the kernel's one clock: nothing in a node may set it.
+WITHOUT_CLOCK: Final = ["setpriv", "--bounding-set", "-sys_time"]
 
 
 class Node:
@@ -51,15 +55,19 @@ class Node:
         return children(self._init)[0]
 
     @property
+    def on(self) -> bool:
+        return self._init is not None
+
+    @property
     def data_dir(self) -> Path:
         return self.disk / "data"
 
     def power_on(self) -> None:
         for part in ("data", "etc", "etc.work", "var"):
             (self.disk / part).mkdir(parents=True, exist_ok=True)
-        boot = ["sh", "-c", _BOOT, "boot", str(self.disk), self.name, sys.executable, str(_ROOT / "tests/lab/init.py")]
+        boot = ["sh", "-c", _BOOT, "boot", str(self.disk), self.name, sys.executable, str(ROOT / "tests/lab/init.py")]
         unshare = ["unshare", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child"]
-        enter = ["nsenter", f"--net=/run/netns/{self.namespace}"]
+        enter = [*WITHOUT_CLOCK, "nsenter", f"--net=/run/netns/{self.namespace}"]
         self._init = subprocess.Popen([*enter, *unshare, *boot], stdout=subprocess.PIPE, text=True)
         assert self._init.stdout is not None
         assert self._init.stdout.readline() == "up\n", f"{self.name} did not boot"
@@ -72,16 +80,21 @@ class Node:
         self._init.wait()
         self._init = None
 
+    def change_address(self, address: str) -> None:
+        """A new DHCP lease: nobody in the node is told but by the kernel."""
+        self.lan.give_address(self.namespace, address)
+        self.address = address
+
     def inside(self, command: list[str]) -> list[str]:
         """The command line that runs ``command`` in the node."""
-        return ["nsenter", "-t", str(self.pid), "-m", "-u", "-i", "-n", "-p", "--", *command]
+        return [*WITHOUT_CLOCK, "nsenter", "-t", str(self.pid), "-m", "-u", "-i", "-n", "-p", "--", *command]
 
-    def run(self, command: list[str], *, timeout_seconds: float = 60, check: bool = True, stdin: str | None = None) -> str:
+    def run(self, command: list[str], *, timeout_seconds: float = 150, check: bool = True, stdin: str | None = None) -> str:
         return run(self.inside(command), timeout_seconds=timeout_seconds, check=check, stdin=stdin)
 
     def start(self, command: list[str], log: Path) -> subprocess.Popen[bytes]:
         """A background process of the node; its output goes to ``log``."""
-        environment = {**os.environ, "PYTHONPATH": str(_ROOT), "PYTHONUNBUFFERED": "1"}
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
         with log.open("ab") as output:
             return subprocess.Popen(
                 self.inside(command), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=environment

@@ -71,9 +71,9 @@ def serving(node: Node, port: int = 5000) -> Iterator[Registry]:
     process = node.start(["docker-registry", "serve", str(config)], node.disk / "registry.log")
     try:
         registry = Registry(node, port)
-        until(registry._up, seconds=20)
+        until(registry._up)
         yield registry
     finally:
         for child in children(process):
             os.kill(child, signal.SIGKILL)
-        process.wait(10)
+        process.wait(60)

@@ -10,7 +10,7 @@ class CommandFailed(AssertionError):
     """A command that had to succeed did not; the text has its output."""
 
 
-def run(command: Sequence[str], *, stdin: str | None = None, timeout_seconds: float = 60, check: bool = True) -> str:
+def run(command: Sequence[str], *, stdin: str | None = None, timeout_seconds: float = 150, check: bool = True) -> str:
     """Standard output of the command. Raises CommandFailed with everything it printed."""
     done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=timeout_seconds, check=False)
     if check and done.returncode != 0:

@@ -12,8 +12,8 @@ SOURCE_ADDRESS = sys.argv[6] if len(sys.argv) > 6 else ""
 
 for _ in range(COUNT):
     kind = socket.SOCK_STREAM if PROTOCOL == "tcp" else socket.SOCK_DGRAM
-    with socket.socket(socket.AF_INET, kind) as client:
-        client.settimeout(3)
+    with socket.socket(socket.AF_INET6 if ":" in ADDRESS else socket.AF_INET, kind) as client:
+        client.settimeout(float(sys.argv[7]) if len(sys.argv) > 7 else 3)
         if SOURCE_PORT or SOURCE_ADDRESS:
             client.bind((SOURCE_ADDRESS, SOURCE_PORT))
         try:
@@ -22,4 +22,5 @@ for _ in range(COUNT):
                 client.send(b"?")
             print(client.recv(100).decode())
         except OSError as error:
-            print(type(error).__name__)
+            # Only errors without a class of their own are told apart by their text.
+            print(f"OSError: {error.strerror}" if type(error) is OSError else type(error).__name__)

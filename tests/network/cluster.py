@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import orjson
 
-from edgekube.api.kinds import ENDPOINTSLICE, NAMESPACE, POD, SERVICE, Kind
+from edgekube.api.kinds import ENDPOINTSLICE, NAMESPACE, NODE, POD, SERVICE, SERVICECIDR, Kind
 from edgekube.api.objects import Object, name_of, namespace_of
 from edgekube.api.verbs import ADDED, DELETED, MODIFIED, Verbs, WatchEvent
 from edgekube.network.dns.zone import Zone
@@ -22,7 +22,7 @@ class Cluster:
         # The view's tables are fed below, so it never asks the API.
         self.view = ClusterView(cast(Verbs, None))
         self._revision = 0
-        for kind in (SERVICE, ENDPOINTSLICE, POD, NAMESPACE):
+        for kind in (SERVICE, ENDPOINTSLICE, POD, NAMESPACE, NODE, SERVICECIDR):
             self.view.want(kind)
         self.put(NAMESPACE, {"metadata": {"name": "shop"}})
 
@@ -59,15 +59,25 @@ class Cluster:
         def pod(change: ViewChange) -> None:
             proxy.touch_pod(change.old, change.new)
 
+        def node(change: ViewChange) -> None:
+            proxy.touch_node(change.new)
+
+        def ranges(change: ViewChange) -> None:
+            proxy.touch_ranges()
+
         self.view.subscribe(SERVICE, service)
         self.view.subscribe(ENDPOINTSLICE, piece)
         self.view.subscribe(POD, pod)
+        self.view.subscribe(NODE, node)
+        self.view.subscribe(SERVICECIDR, ranges)
 
 
 def service(name: str, cluster_ip: str, *ports: Object, **spec: Any) -> Object:
+    """``cluster_ip`` may be several, separated by commas."""
+    addresses = cluster_ip.split(",")
     return {
         "metadata": {"name": name, "namespace": "shop"},
-        "spec": {"clusterIP": cluster_ip, "clusterIPs": [cluster_ip], "type": "ClusterIP", "ports": list(ports), **spec},
+        "spec": {"clusterIP": addresses[0], "clusterIPs": addresses, "type": "ClusterIP", "ports": list(ports), **spec},
     }
 
 
@@ -80,13 +90,15 @@ def endpoint(address: str, **more: Any) -> Object:
 
 
 def piece(service_name: str, endpoints: list[Object], *ports: Object, suffix: str = "x") -> Object:
+    """Of IPv6 when its first endpoint is."""
+    family = "IPv6" if endpoints and ":" in endpoints[0]["addresses"][0] else "IPv4"
     return {
         "metadata": {
             "name": f"{service_name}-{suffix}",
             "namespace": "shop",
             "labels": {"kubernetes.io/service-name": service_name},
         },
-        "addressType": "IPv4",
+        "addressType": family,
         "ports": list(ports),
         "endpoints": endpoints,
     }

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import dnslib
 import pytest
 import trio
@@ -12,11 +10,13 @@ from hypothesis import strategies as st
 
 from edgekube import limits
 from edgekube.api.kinds import ENDPOINTSLICE, SERVICE
-from edgekube.network.dns.forwarder import Forwarder, Resolvers, nameservers
+from edgekube.network.dns.forwarder import Forwarder
 from edgekube.network.dns.message import MalformedPacket, parse
 from edgekube.network.dns.server import Resolver, serve
-from edgekube.network.dns.zone import AAAA, CNAME, NXDOMAIN, PTR, SRV, TXT, A, Answer, Zone
+from edgekube.network.dns.upstreams import Choice
+from edgekube.network.dns.zone import AAAA, NXDOMAIN, PTR, SRV, TXT, A, Answer, Zone
 from tests.network.cluster import Cluster, endpoint, piece, port, service
+from tests.network.dns_client import ask, over_tcp, over_udp
 
 
 @pytest.fixture
@@ -66,6 +66,9 @@ def told(zone: Zone, name: str, type_: int) -> object:
         ("2.0.42.10.in-addr.arpa", PTR, ["db-0.db.shop.svc.cluster.local"]),
         ("8.0.43.10.in-addr.arpa", PTR, NXDOMAIN),
         ("1.1.168.192.in-addr.arpa", PTR, None),
+        ("00.0.42.10.in-addr.arpa", PTR, None),
+        ("\u0663.0.42.10.in-addr.arpa", PTR, None),
+        (f"{'0.' * 31}2.ip6.arpa", PTR, None),
         ("out.shop.svc.cluster.local", A, ["example.org"]),
         ("10-42-0-2.shop.pod.cluster.local", A, ["10.42.0.2"]),
         ("10-42-0-2.nowhere.pod.cluster.local", A, NXDOMAIN),
@@ -121,47 +124,48 @@ async def test_no_name_breaks_the_zone(labels: list[str], type_: int) -> None:
         zone.lookup(".".join([*labels, *suffix]), type_)
 
 
-def test_resolv_conf_gives_three_servers_and_never_ourselves(tmp_path: Path) -> None:
-    servers = ["10.43.0.10", "1.1.1.1", "fe80::1%eth0", "3.3.3.3", "4.4.4.4"]
-    text = "# nameserver 9.9.9.9\n" + "".join(f"nameserver {server}\n" for server in servers)
-    assert nameservers(text, ["10.43.0.10"]) == ["1.1.1.1", "fe80::1", "3.3.3.3"]
-    path = tmp_path / "resolv.conf"
-    resolvers = Resolvers(path, [])
-    assert resolvers.addresses() == []
-    path.write_text("nameserver 1.1.1.1\n")
-    assert resolvers.addresses() == ["1.1.1.1"]
+def _resolver(zone: Zone) -> Resolver:
+    return Resolver(zone, Forwarder(Choice(lambda: ())))
 
 
-def ask(name: str, qtype: str = "A", edns: int = 0) -> bytes:
-    query = dnslib.DNSRecord.question(name, qtype)
-    if edns:
-        query.add_ar(dnslib.EDNS0(udp_len=edns))
-    return bytes(query.pack())
+@pytest.mark.parametrize(
+    "packet",
+    [
+        pytest.param(ask("web.shop.svc.cluster.local") + bytes(60_000), id="more than a question"),
+        pytest.param(ask("web.shop.svc.cluster.local")[:6] + b"\xff\xff" + ask("web.shop.svc.cluster.local")[8:], id="answers"),
+        pytest.param(
+            ask("web.shop.svc.cluster.local")[:10] + b"\x00\x09" + ask("web.shop.svc.cluster.local")[12:], id="additions"
+        ),
+        pytest.param(ask("web.shop.svc.cluster.local")[:4] + b"\x00\x02" + ask("web.shop.svc.cluster.local")[6:], id="questions"),
+    ],
+)
+async def test_what_is_no_plain_question_is_not_looked_into(zone: Zone, packet: bytes) -> None:
+    """A pod must not make the node read, or remember, a hundred times what a resolver sends."""
+    answer = _resolver(zone).answer_now(packet, "udp")
+    assert isinstance(answer, bytes) and answer[3] & 0x0F == 1, "FORMERR"
 
 
-async def over_udp(number: int, packet: bytes) -> dnslib.DNSRecord:
-    with trio.fail_after(10), trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM) as socket:
-        await socket.connect(("127.0.0.1", number))
-        await socket.send(packet)
-        return dnslib.DNSRecord.parse(await socket.recv(65535))
+async def test_answers_that_are_remembered_are_bounded_in_bytes(
+    zone: Zone, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However a pod spells one long answer's name, and however often."""
+    monkeypatch.setattr(limits, "DNS_REMEMBERED_BYTES_MAX", 1 << 16)
+    cluster.put(SERVICE, service("big", "None", port(80, "http")))
+    cluster.put(ENDPOINTSLICE, piece("big", [endpoint(f"10.42.{i // 50}.{i % 50 + 2}") for i in range(100)], port(80, "http")))
+    resolver = _resolver(zone)
+    name = "big.shop.svc.cluster.local"
+    for number in range(1 << 6):
+        spelled = "".join(letter.upper() if number >> at & 1 else letter for at, letter in enumerate(name))
+        for _ in range(2):
+            answer = resolver.answer_now(ask(spelled), "tcp")
+            assert isinstance(answer, bytes) and len(answer) > 1_000
+    assert resolver.remembered_bytes <= limits.DNS_REMEMBERED_BYTES_MAX
+    again = resolver.answer_now(ask("web.shop.svc.cluster.local"), "udp")
+    assert isinstance(again, bytes) and again[3] & 0x0F == 0
 
 
-async def over_tcp(number: int, packet: bytes) -> dnslib.DNSRecord:
-    with trio.fail_after(10):
-        async with await trio.open_tcp_stream("127.0.0.1", number) as stream:
-            framed = len(packet).to_bytes(2, "big") + packet
-            await stream.send_all(framed[:3])
-            await stream.send_all(framed[3:])
-            received = b""
-            while len(received) < 2 or len(received) < 2 + int.from_bytes(received[:2], "big"):
-                received += await stream.receive_some(65537)
-            return dnslib.DNSRecord.parse(received[2:])
-
-
-async def started(zone: Zone, nursery: trio.Nursery, upstream: int | None = None) -> int:
-    servers = [] if upstream is None else ["127.0.0.1"]
-    forwarder = Forwarder(lambda: servers, port=upstream or 53)
-    number: int = await nursery.start(serve, Resolver(zone, forwarder), "127.0.0.1", 0)
+async def started(zone: Zone, nursery: trio.Nursery) -> int:
+    number: int = await nursery.start(serve, Resolver(zone, Forwarder(Choice(lambda: ()))), "127.0.0.1", 0)
     return number
 
 
@@ -193,68 +197,20 @@ async def test_a_large_reply_is_cut_for_udp_and_whole_over_tcp(zone: Zone, clust
     number = await started(zone, nursery)
     small = await over_udp(number, ask("db.shop.svc.cluster.local"))
     assert small.header.tc == 1 and len(small.pack()) <= 512
+    assert str(small.q.qname) == "db.shop.svc.cluster.local." and not small.rr, "an answer without its question is ignored"
     whole = await over_tcp(number, ask("db.shop.svc.cluster.local"))
     assert whole.header.tc == 0 and len(whole.rr) == 99
     medium = await over_udp(number, ask("db.shop.svc.cluster.local", edns=4096))
     assert medium.header.tc == 1, "1600 bytes are more than any datagram of ours"
 
 
-async def test_without_a_resolver_the_answer_is_servfail_at_once(zone: Zone, nursery: trio.Nursery) -> None:
-    began = trio.current_time()
-    reply = await over_udp(await started(zone, nursery), ask("example.org"))
-    assert reply.header.rcode == dnslib.RCODE.SERVFAIL and trio.current_time() - began < limits.DNS_FORWARD_SECONDS
-
-
-class Upstream:
-    """A resolver of the world: knows one name, counts what it is asked, may be silent."""
-
-    def __init__(self) -> None:
-        self.asked = 0
-        self.silent = False
-
-    async def run(self, *, task_status: trio.TaskStatus[int]) -> None:
-        with trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM) as socket:
-            await socket.bind(("127.0.0.1", 0))
-            task_status.started(socket.getsockname()[1])
-            while True:
-                packet, peer = await socket.recvfrom(65535)
-                self.asked += 1
-                query = dnslib.DNSRecord.parse(packet)
-                reply = query.reply()
-                if str(query.q.qname).rstrip(".").lower() == "example.org":
-                    reply.add_answer(dnslib.RR("example.org", ttl=300, rdata=dnslib.A("198.51.100.7")))
-                else:
-                    reply.header.rcode = NXDOMAIN
-                if not self.silent:
-                    await socket.sendto(
-                        packet[:2] + b"\x81\x80" + packet[4:12] + b"\x03bad\x00\x00\x01\x00\x01", peer
-                    )  # a forgery
-                    await socket.sendto(reply.pack(), peer)
-
-
-async def test_other_names_are_forwarded_and_remembered(zone: Zone, nursery: trio.Nursery) -> None:
-    upstream = Upstream()
-    number = await started(zone, nursery, await nursery.start(upstream.run))
-    for _ in range(3):
-        assert str((await over_udp(number, ask("example.org"))).short()) == "198.51.100.7"
-    assert upstream.asked == 1
-
-
-async def test_an_external_name_is_followed_into_the_world(zone: Zone, nursery: trio.Nursery) -> None:
-    upstream = Upstream()
-    number = await started(zone, nursery, await nursery.start(upstream.run))
-    reply = await over_udp(number, ask("out.shop.svc.cluster.local"))
-    assert [rr.rtype for rr in reply.rr] == [CNAME, A] and str(reply.rr[1].rdata) == "198.51.100.7"
-
-
-async def test_a_silent_resolver_is_waited_for_once(zone: Zone, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "DNS_FORWARD_SECONDS", 0.05)
-    upstream = Upstream()
-    upstream.silent = True
-    number = await started(zone, nursery, await nursery.start(upstream.run))
-    for name in ("a.example", "b.example", "c.example"):
-        assert (await over_udp(number, ask(name))).header.rcode == dnslib.RCODE.SERVFAIL
-    assert upstream.asked == 1
+async def test_addresses_take_turns_at_being_first(zone: Zone, cluster: Cluster, nursery: trio.Nursery) -> None:
+    """Many clients take the first address of an answer and no other."""
+    cluster.put(ENDPOINTSLICE, piece("db", [endpoint(f"10.42.1.{n}") for n in range(3)], port(5432, "sql")))
+    number = await started(zone, nursery)
+    replies = [await over_udp(number, ask("db.shop.svc.cluster.local")) for _ in range(7)]
+    assert {str(reply.rr[0].rdata) for reply in replies} == {"10.42.1.0", "10.42.1.1", "10.42.1.2"}
+    assert all(len(reply.rr) == 3 for reply in replies)
 
 
 async def test_a_broken_packet_does_not_disturb_the_next(zone: Zone, nursery: trio.Nursery) -> None:

@@ -6,8 +6,10 @@ import ssl
 import stat
 from pathlib import Path
 
+import msgspec
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from edgekube.pki.authority import AuthorityDamaged, Subject, load_or_create_authority
@@ -20,6 +22,7 @@ from edgekube.pki.certificates import (
     server_subject,
     subject_of,
 )
+from edgekube.pki.requests import parse_request, request_pem
 
 NOW = datetime.datetime(2026, 5, 1, tzinfo=datetime.UTC)
 DAY = datetime.timedelta(days=1)
@@ -92,6 +95,16 @@ def test_a_leaf_never_outlives_its_authority(tmp_path: Path) -> None:
     assert x509.load_pem_x509_certificate(pem).not_valid_after_utc == authority.certificate.not_valid_after_utc
 
 
+def test_what_is_wanted_for_an_hour_is_not_valid_for_a_day_before(tmp_path: Path) -> None:
+    authority = load_or_create_authority(tmp_path, now=NOW)
+    key = ec.generate_private_key(ec.SECP256R1())
+    request = parse_request(request_pem(key, Subject("tester"))).csr
+    for lifetime, back in ((DAY / 24, datetime.timedelta(minutes=5)), (365 * DAY, DAY)):
+        pem = authority.sign_request(request, key_usages=frozenset(), extended_usages=[], now=NOW, lifetime=lifetime)
+        leaf = x509.load_pem_x509_certificate(pem)
+        assert (leaf.not_valid_before_utc, leaf.not_valid_after_utc) == (NOW - back, NOW + lifetime)
+
+
 def test_ensure_keeps_what_is_good_and_renews_what_is_not(tmp_path: Path) -> None:
     authority = load_or_create_authority(tmp_path, now=NOW)
     subject = server_subject(["pi-7", "192.0.2.7"], "cluster.local")
@@ -108,6 +121,17 @@ def test_ensure_keeps_what_is_good_and_renews_what_is_not(tmp_path: Path) -> Non
     assert moved != renewed, "an address is missing in the old one"
     (tmp_path / "server.key").write_bytes(b"")
     assert serial(NOW + 300 * DAY, server_subject(["pi-7", "192.0.2.9"], "cluster.local")) != moved
+
+
+def test_a_key_of_another_type_than_wanted_is_replaced(tmp_path: Path) -> None:
+    authority = load_or_create_authority(tmp_path, now=NOW)
+    pair = ensure(authority, tmp_path, "admin", msgspec.structs.replace(admin_subject(), key_type="EC"), now=NOW)
+    before = pair.key.read_bytes()
+    ensure(authority, tmp_path, "admin", admin_subject(), now=NOW)
+    replaced = pair.key.read_bytes()
+    assert before.startswith(b"-----BEGIN PRIVATE KEY-----") and replaced.startswith(b"-----BEGIN RSA PRIVATE KEY-----")
+    ensure(authority, tmp_path, "admin", admin_subject(), now=NOW)
+    assert pair.key.read_bytes() == replaced
 
 
 def test_another_authority_makes_every_leaf_anew(tmp_path: Path) -> None:

@@ -1,11 +1,12 @@
 """A file is the old one or the new one."""
 
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from edgekube.pki.files import PRIVATE, write_durably
+from edgekube.pki.files import PRIVATE, PUBLIC, write_durably
 
 
 def test_the_mode_holds_whatever_the_umask(tmp_path: Path) -> None:
@@ -25,3 +26,12 @@ def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path: Path, monke
         write_durably(path, b"new", PRIVATE)
     assert path.read_bytes() == b"old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["key"]
+
+
+def test_threads_that_replace_one_file_at_the_same_time_leave_one_of_theirs(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    values = [bytes([number]) * 1000 for number in range(16)]
+    with ThreadPoolExecutor(16) as threads:
+        list(threads.map(lambda value: write_durably(path, value, PUBLIC), values))
+    assert path.read_bytes() in values
+    assert list(tmp_path.iterdir()) == [path]

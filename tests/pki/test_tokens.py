@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgekube import limits
+from edgekube.pki.token_keys import TokenKeys
 from edgekube.pki.tokens import EXTENDED_SECONDS, TokenIssuer, TokenKey, TokenRejected, TokenVerifier
 
 ISSUER = "https://kubernetes.default.svc.cluster.local"
@@ -29,8 +30,8 @@ class Desk:
     def __init__(self, directory: Path) -> None:
         self.clock = Clock()
         self.key = TokenKey.load_or_create(directory)
-        self.issuer = TokenIssuer(self.key, ISSUER, self.clock)
-        self.verifier = TokenVerifier(self.key, ISSUER, self.clock)
+        self.issuer = TokenIssuer(TokenKeys(self.key), ISSUER, self.clock)
+        self.verifier = TokenVerifier(TokenKeys(self.key), ISSUER, self.clock)
 
     def claims(self, token: str) -> dict[str, Any]:
         claims: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})
@@ -104,11 +105,14 @@ def test_a_token_from_the_future_is_refused_beyond_the_leeway(desk: Desk) -> Non
 
 def test_other_algorithms_and_other_keys_are_refused(desk: Desk, tmp_path: Path) -> None:
     token, _ = desk.issuer.issue("shop", "web", "u-1", [], 3600)
-    claims = desk.claims(token)
+    claims, ours = desk.claims(token), {"kid": desk.key.key_id}
+    stranger = TokenKey.load_or_create(tmp_path)
     forged = [
-        jwt.encode(claims, "", algorithm="none"),
-        jwt.encode(claims, "s" * 32, algorithm="HS256"),
-        jwt.encode(claims, TokenKey.load_or_create(tmp_path).private, algorithm="ES256"),
+        jwt.encode(claims, "", algorithm="none", headers=ours),
+        jwt.encode(claims, "s" * 32, algorithm="HS256", headers=ours),
+        jwt.encode(claims, stranger.private, algorithm="ES256", headers=ours),
+        jwt.encode(claims, stranger.private, algorithm="ES256", headers={"kid": stranger.key_id}),
+        jwt.encode(claims, desk.key.private, algorithm="ES256"),
     ]
     for token in forged:
         with pytest.raises(TokenRejected):
@@ -121,7 +125,7 @@ def test_a_genuine_signature_over_foreign_claims_is_refused(desk: Desk) -> None:
         {"iss": "https://other", "sub": "x", "iat": 1, "exp": 1e12},
     ):
         with pytest.raises(TokenRejected):
-            desk.verifier.verify(jwt.encode(claims, desk.key.private, algorithm="ES256"))
+            desk.verifier.verify(jwt.encode(claims, desk.key.private, algorithm="ES256", headers={"kid": desk.key.key_id}))
 
 
 @settings(max_examples=60, deadline=None)

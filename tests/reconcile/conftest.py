@@ -45,7 +45,7 @@ class Api:
             POD, metadata["namespace"], metadata["name"], patch, patch_type=STRATEGIC_MERGE_PATCH, subresource="status"
         )
 
-    async def until(self, true: Callable[[], Any], seconds: float = 10) -> Any:
+    async def until(self, true: Callable[[], Any], seconds: float = 120) -> Any:
         """Ask again whenever something is written, until the answer is truthy."""
         with trio.fail_after(seconds):
             while True:

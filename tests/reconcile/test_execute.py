@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgekube.api.calls import Call, Create, Delete, Later, Patch, Record, Report, Require
+from edgekube.api.calls import Call, Create, Delete, Later, Patch, Record, Report, Require, RequireGone
 from edgekube.api.kinds import CONFIGMAP, NAMESPACE
 from edgekube.api.objects import Object
 from edgekube.api.verbs import DeleteOptions
@@ -88,3 +88,16 @@ async def test_nothing_is_done_for_an_owner_that_is_on_its_way_out(api: Api) -> 
     assert outcome.failure is not None
     assert outcome.failure.reason == "Conflict"
     assert await names(api) == {"owner"}
+
+
+async def test_what_must_be_gone_is_asked_of_the_api_itself(api: Api) -> None:
+    await api.verbs.create(CONFIGMAP, "default", body("claim"))
+    uid = (await api.verbs.get(CONFIGMAP, "default", "claim"))["metadata"]["uid"]
+    release: list[Call] = [RequireGone(CONFIGMAP, "default", "claim", uid), Create(CONFIGMAP, "default", body("released"))]
+    outcome = await execute(api.verbs, release, lambda _: None)
+    assert outcome.failure is not None and outcome.failure.reason == "Conflict" and await names(api) == {"claim"}
+    outcome = await execute(api.verbs, [RequireGone(CONFIGMAP, "default", "claim", "another"), *release[1:]], lambda _: None)
+    assert outcome.failure is None and await names(api) == {"claim", "released"}
+    await api.verbs.delete(CONFIGMAP, "default", "claim")
+    outcome = await execute(api.verbs, [RequireGone(CONFIGMAP, "default", "claim")], lambda _: None)
+    assert outcome.failure is None

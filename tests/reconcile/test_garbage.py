@@ -13,11 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgekube.api.errors import StatusError
-from edgekube.api.kinds import BUILT_IN, CONFIGMAP, NAMESPACE, POD, SECRET, SERVICEACCOUNT, Kind
+from edgekube.api.kinds import BUILT_IN, CONFIGMAP, EVENT, NAMESPACE, POD, SECRET, SERVICEACCOUNT, Kind
 from edgekube.api.objects import Object, owners_of
 from edgekube.api.verbs import DeleteOptions
 from edgekube.reconcile.emptying import NamespaceEmptier
 from edgekube.reconcile.garbage import GarbageCollector
+from edgekube.reconcile.recorder import Recorder
 from edgekube.registry.local import LocalVerbs
 from edgekube.registry.state import Registry
 from edgekube.store.sqlite import open_store
@@ -47,7 +48,9 @@ async def names(api: Api, kind: Kind = CONFIGMAP) -> set[str]:
 @pytest.fixture
 async def collected(api: Api) -> AsyncIterator[Api]:
     async with trio.open_nursery() as nursery:
-        await nursery.start(GarbageCollector(api.verbs, lambda: BUILT_IN).run)
+        recorder = Recorder(api.verbs)
+        nursery.start_soon(recorder.run)
+        await nursery.start(GarbageCollector(api.verbs, lambda: BUILT_IN, recorder).run)
         yield api
         nursery.cancel_scope.cancel()
 
@@ -124,6 +127,37 @@ async def test_an_owner_in_another_namespace_counts_as_absent(collected: Api) ->
     await api.until(gone)
 
 
+async def test_an_owner_must_be_named_rightly_in_every_part(collected: Api) -> None:
+    """The uid alone proves nothing, neither that the owner is there nor that it is not."""
+    api = collected
+    root = await make(api, "root", namespace="kube-system")
+    await make(api, "good", root, namespace="kube-system")
+    wrong = [
+        {**root, "kind": "Secret"},
+        {**root, "metadata": {**root["metadata"], "name": "stump"}},
+        {**root, "apiVersion": "example.com/v1"},
+    ]
+    for number, owner in enumerate(wrong):
+        await make(api, f"wrong-{number}", owner, namespace="kube-system")
+    astray = await make(api, "astray", root)
+    # A living owner counts, though another reference with its uid leads nowhere.
+    also = await make(api, "also-good", root, {**root, "kind": "Secret"}, namespace="kube-system")
+    assert len(also["metadata"]["ownerReferences"]) == 2
+
+    async def told() -> list[Object]:
+        gone = await names(api) == {"root", "good", "also-good", "wrong-2"}  # of a kind that may come yet
+        return await api.all(EVENT) if gone else []
+
+    (event,) = await api.until(told)
+    uid = root["metadata"]["uid"]
+    assert (event["type"], event["reason"], event["involvedObject"]["uid"], event["message"]) == (
+        "Warning",
+        "OwnerRefInvalidNamespace",
+        astray["metadata"]["uid"],
+        f'ownerRef [v1/ConfigMap, namespace: default, name: root, uid: {uid}] does not exist in namespace "default"',
+    )
+
+
 async def test_an_owner_of_an_unknown_kind_proves_nothing(collected: Api) -> None:
     api = collected
     stranger = {"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "w", "uid": "1"}}
@@ -161,7 +195,7 @@ def test_exactly_the_unreachable_go(owners: list[list[int]], deleted: set[int]) 
             for number, each in enumerate(edges):
                 objects.append(await make(api, f"o{number}", *(objects[owner] for owner in each)))
             async with trio.open_nursery() as nursery:
-                await nursery.start(GarbageCollector(api.verbs, lambda: BUILT_IN).run)
+                await nursery.start(GarbageCollector(api.verbs, lambda: BUILT_IN, Recorder(api.verbs)).run)
                 for number in deleted & set(range(len(edges))):
                     try:
                         await api.verbs.delete(CONFIGMAP, "default", f"o{number}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import trio
 
@@ -10,6 +11,7 @@ from edgekube.api import podstate
 from edgekube.api.kinds import CONFIGMAP, DEPLOYMENT, ENDPOINTS, ENDPOINTSLICE, NAMESPACE, NODE, POD, REPLICASET, SERVICE
 from edgekube.api.objects import Object, annotations_of, is_deleting, name_of, namespace_of
 from edgekube.api.verbs import STRATEGIC_MERGE_PATCH, DeleteOptions
+from edgekube.metrics import Metrics
 from edgekube.reconcile.loops import run_controllers
 from edgekube.reconcile.recorder import Recorder
 from edgekube.reconcile.scheduling import run_scheduler
@@ -43,9 +45,10 @@ async def agent(api: Api) -> None:
 
 async def test_a_rollout_behind_a_service(api: Api) -> None:
     async with trio.open_nursery() as nursery:
-        recorder = Recorder(api.verbs)
+        recorder, figures = Recorder(api.verbs), Metrics()
         nursery.start_soon(recorder.run)
-        await nursery.start(partial(run_controllers, api.verbs, recorder, cluster_cidr="10.42.0.0/16", root_ca_pem="PEM"))
+        parts: dict[str, Any] = {"cluster_cidr": "10.42.0.0/16", "root_ca": lambda: "PEM", "figures": figures}
+        await nursery.start(partial(run_controllers, api.verbs, recorder, **parts))
         await nursery.start(run_scheduler, api.verbs, recorder)
         nursery.start_soon(agent, api)
         await api.node("n1")
@@ -116,6 +119,9 @@ async def test_a_rollout_behind_a_service(api: Api) -> None:
             return "shop" not in {name_of(each) for each in await api.all(NAMESPACE)} and not await api.all(POD)
 
         await api.until(left)
+        counted = {line.partition(" ")[0] for line in figures.text().splitlines()}
+        for name in ("deployment", "replicaset", "endpoint_slice", "namespace", "garbage_collector_attempt_to_delete"):
+            assert f'workqueue_adds_total{{name="{name}"}}' in counted
         nursery.cancel_scope.cancel()
 
 

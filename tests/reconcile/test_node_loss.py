@@ -11,7 +11,7 @@ from edgekube.api.calls import Call, Later
 from edgekube.api.controller import Controller, Key, Moment
 from edgekube.api.kinds import LEASE, NAMESPACE, NODE, POD, SERVICEACCOUNT
 from edgekube.api.objects import is_deleting
-from edgekube.controllers.nodelifecycle import NODELIFECYCLE_CONTROLLER
+from edgekube.controllers import nodelifecycle
 from edgekube.controllers.podgc import PODGC_CONTROLLER
 from edgekube.controllers.tainteviction import TAINTEVICTION_CONTROLLER
 from edgekube.reconcile.execute import execute
@@ -68,13 +68,13 @@ async def test_a_node_falls_silent_loses_its_pods_and_is_removed(api: Api) -> No
         view.want(kind)
     async with trio.open_nursery() as nursery:
         await nursery.start(view.run)
-        loop = Loop(api, view)
-        wait = await loop.settle(NODELIFECYCLE_CONTROLLER, "n1")
+        loop, lifecycle = Loop(api, view), nodelifecycle.controller()
+        wait = await loop.settle(lifecycle, "n1")
         assert wait is not None
-        assert 45 < wait <= 50
+        assert 35 < wait <= 50
 
         loop.ahead_seconds = 51
-        await loop.settle(NODELIFECYCLE_CONTROLLER, "n1")
+        await loop.settle(lifecycle, "n1")
         node = await verbs.get(NODE, "", "n1")
         assert {each["type"]: each["status"] for each in node["status"]["conditions"]}["Ready"] == "Unknown"
         taints = {(each["key"], each["effect"]) for each in node["spec"]["taints"]}
@@ -82,12 +82,12 @@ async def test_a_node_falls_silent_loses_its_pods_and_is_removed(api: Api) -> No
             ("node.kubernetes.io/unreachable", "NoSchedule"),
             ("node.kubernetes.io/unreachable", "NoExecute"),
         }
-        assert loop.events == ["NodeNotReady"]
+        assert loop.events == ["RegisteredNode", *["NodeNotReady"] * 3], "of the node, and of each of its pods"
         assert not any(podstate.is_ready(pod) for pod in await api.all(POD))
 
         wait = await loop.settle(TAINTEVICTION_CONTROLLER, "n1")
         assert wait is not None
-        assert 290 < wait <= 300, "the tolerations that every pod gets"
+        assert 280 < wait <= 300, "the tolerations that every pod gets"
         loop.ahead_seconds += 301
         await loop.settle(TAINTEVICTION_CONTROLLER, "n1")
         pods = await api.all(POD)
@@ -99,7 +99,7 @@ async def test_a_node_falls_silent_loses_its_pods_and_is_removed(api: Api) -> No
         loop.ahead_seconds = 0.0
         wait = await loop.settle(PODGC_CONTROLLER, "n1")
         assert wait is not None
-        assert 39 < wait <= 40
+        assert 30 < wait <= 40
         loop.ahead_seconds = 41
         await loop.settle(PODGC_CONTROLLER, "n1")
         assert await api.all(POD) == []

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from edgekube.api.controller import Key
+from edgekube.metrics import Metrics
 from edgekube.reconcile.queue import Item, WorkQueue
+from edgekube.reconcile.queue_figures import QueueFigures
 
 
 def item(name: str, lane: str = "a") -> Item:
@@ -122,3 +124,41 @@ def test_nothing_is_lost_and_nothing_is_worked_on_twice_at_once(happenings: list
         assert last_seen == last_added
 
     trio.run(scenario, clock=MockClock(autojump_threshold=0))
+
+
+async def test_a_clock_that_is_set_hands_out_what_waits(autojump_clock: MockClock) -> None:
+    queue = WorkQueue()
+    queue.add_after(item("tomorrow"), 86_400)
+    assert len(queue) == 0
+    queue.hand_out_deadlines()
+    assert await queue.take() == item("tomorrow")
+    queue.add_after(item("other"), 5)
+    assert len(queue) == 0, "what was handed out is forgotten"
+
+
+async def test_figures_tell_how_a_loop_keeps_up() -> None:
+    metrics, now = Metrics(), [0.0]
+    queue = WorkQueue(QueueFigures(metrics, lambda: now[0]))
+    lane = "endpointslice-controller"
+
+    def told(name: str) -> float:
+        line = next(line for line in metrics.text().splitlines() if line.startswith(f'workqueue_{name}{{name="endpoint_slice"}}'))
+        return float(line.rpartition(" ")[2])
+
+    for name in ("x", "y", "x"):
+        queue.add(item(name, lane))
+    now[0] = 3.0
+    taken = await queue.take()
+    queue.add(taken)
+    queue.add(taken)
+    now[0] = 5.0
+    assert (told("adds_total"), told("depth")) == (3, 2), "x, y, and x again, once"
+    assert (told("unfinished_work_seconds"), told("longest_running_processor_seconds")) == (2, 2)
+    queue.done(taken)
+    assert (told("depth"), told("unfinished_work_seconds")) == (2, 0)
+    assert (told("queue_duration_seconds_sum"), told("work_duration_seconds_sum")) == (3, 2)
+    queue.retry(item("z", lane))
+    assert told("retries_total") == 1
+    while not queue.idle():
+        queue.done(await queue.take())
+    assert (told("depth"), told("work_duration_seconds_count")) == (0, 3)

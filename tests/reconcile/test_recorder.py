@@ -100,3 +100,15 @@ async def test_what_cannot_be_written_is_dropped(api: Api, recorder: Recorder) -
     recorder.record("tester", Record(about, "Normal", "Here", "x" * 5000))
     (event,) = await events(api, 1)
     assert (event["reason"], len(event["message"])) == ("Here", 1024)
+
+
+async def test_a_burst_that_is_dropped_is_counted_for_one_line(api: Api) -> None:
+    recorder = Recorder(api.verbs)
+    about = await thing(api)
+    for _ in range(limits.EVENTS_WAITING_MAX + 500):
+        recorder.record("tester", Record(about, "Warning", "BackOff", "again"))
+    assert recorder._dropped >= 500
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(recorder.run)
+        await events(api, limits.EVENT_BURST)
+        nursery.cancel_scope.cancel()

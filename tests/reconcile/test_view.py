@@ -164,7 +164,7 @@ async def put(api: Api, name: str) -> None:
 
 
 async def shown(table: Table, names: set[str]) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         while {key.name for key in table.keys("default")} != names:
             await table.moved()
 
@@ -198,3 +198,23 @@ async def test_a_watch_that_the_server_ends_goes_on_where_it_was(api: Api, monke
         await shown(table, names)
         assert table.lists == 1, "the history still reached back"
         nursery.cancel_scope.cancel()
+
+
+@given(st.permutations(["name", "labels", "managedFields", "uid"]), st.integers(1, 4), st.booleans())
+async def test_managers_are_not_kept(order: list[str], count: int, repeated: bool) -> None:
+    """Wherever they stand, and only they go."""
+    keys = [key for key in order[:count] if key != "name"] + ["name"]
+    managers = [{"manager": "kubectl", "fieldsV1": {"f:spec": {'f:x\\"]': {}}}}]
+    values = {"name": "a", "labels": {"x": "y"}, "managedFields": managers, "uid": "1"}
+    text = orjson.dumps({"managedFields": managers}).decode()[1:-1] if repeated else ""
+    document = {"metadata": {key: values[key] for key in keys}, "data": {"note": text}}
+    table = Table(CONFIGMAP)
+    table.begin()
+    table.add([orjson.dumps(document)])
+    entry = table.get("", "a")
+    assert entry is not None
+    kept = orjson.loads(entry.raw)
+    assert kept == {
+        "metadata": {key: values[key] for key in keys if key != "managedFields"},
+        "data": document["data"],
+    }

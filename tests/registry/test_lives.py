@@ -10,9 +10,10 @@ import trio
 import trio.testing
 
 from edgekube.api.errors import StatusError
-from edgekube.api.kinds import CONFIGMAP, DEPLOYMENT, KINDS, NAMESPACE, NODE, POD, SERVICE, SERVICEACCOUNT, Kind
+from edgekube.api.kinds import CONFIGMAP, DAEMONSET, DEPLOYMENT, KINDS, NAMESPACE, NODE, POD, SERVICE, SERVICEACCOUNT, Kind
 from edgekube.api.objects import Object
 from edgekube.api.verbs import DeleteOptions
+from edgekube.network.node_addresses import NodeAddresses
 from edgekube.registry.bootstrap import bootstrap, keep_kubernetes_service
 from edgekube.registry.local import LocalVerbs
 from edgekube.registry.state import Registry
@@ -49,6 +50,25 @@ async def test_the_last_finalizer_takes_the_object_with_it(verbs: LocalVerbs) ->
     assert await gone(verbs, CONFIGMAP, "default", "a")
 
 
+async def test_a_daemon_sets_templates_are_counted_by_the_server_alone(verbs: LocalVerbs) -> None:
+    body = deployment("agent") | {"kind": "DaemonSet"}
+    body["spec"] = {key: body["spec"][key] for key in ("selector", "template")}
+    counted = "deprecated.daemonset.template.generation"
+
+    async def count() -> str:
+        annotations: dict[str, str] = (await verbs.get(DAEMONSET, "default", "agent"))["metadata"]["annotations"]
+        return annotations[counted]
+
+    await verbs.create(DAEMONSET, "default", body)
+    assert await count() == "1"
+    await verbs.patch(DAEMONSET, "default", "agent", {"metadata": {"annotations": {counted: "9", "a": "b"}}})
+    await verbs.patch(DAEMONSET, "default", "agent", {"metadata": {"annotations": {counted: None}}})
+    await verbs.patch(DAEMONSET, "default", "agent", {"spec": {"minReadySeconds": 1}})
+    assert await count() == "1"
+    await verbs.patch(DAEMONSET, "default", "agent", {"spec": {"template": {"metadata": {"labels": {"more": "x"}}}}})
+    assert await count() == "2"
+
+
 @pytest.mark.parametrize(
     ("policy", "finalizers"),
     [("Foreground", ["foregroundDeletion"]), ("Orphan", ["orphan"]), ("Background", None), (None, None)],
@@ -62,13 +82,6 @@ async def test_propagation(verbs: LocalVerbs, policy: str | None, finalizers: li
     marked = (await verbs.get(DEPLOYMENT, "default", "web"))["metadata"]
     assert marked["finalizers"] == finalizers
     assert marked["generation"] == created["metadata"]["generation"] + 1
-
-
-async def test_an_unknown_policy(verbs: LocalVerbs) -> None:
-    await verbs.create(CONFIGMAP, "default", config_map("a"))
-    with pytest.raises(StatusError) as error:
-        await verbs.delete(CONFIGMAP, "default", "a", DeleteOptions(propagation_policy="Sideways"))
-    assert error.value.reason == "Invalid"
 
 
 async def test_a_pod_without_a_node_goes_at_once(registry: Registry, verbs: LocalVerbs) -> None:
@@ -204,6 +217,15 @@ async def test_a_request_for_a_certificate_names_its_sender(verbs: LocalVerbs) -
     assert approved["status"]["conditions"][0]["type"] == "Approved"
 
 
+async def test_a_name_whose_object_is_on_its_way_out_is_still_taken(verbs: LocalVerbs) -> None:
+    await verbs.create(CONFIGMAP, "default", config_map("c", finalizers=["example.com/stay"]))
+    for said in ('configmaps "c" already exists', 'object is being deleted: configmaps "c" already exists'):
+        with pytest.raises(StatusError) as error:
+            await verbs.create(CONFIGMAP, "default", config_map("c"))
+        assert (error.value.message, error.value.reason) == (said, "AlreadyExists")
+        await verbs.delete(CONFIGMAP, "default", "c")
+
+
 async def test_evictions_keep_to_the_budget(registry: Registry, verbs: LocalVerbs) -> None:
     await default_account(registry)
     budgets = row("policy", "v1", "poddisruptionbudgets")
@@ -258,10 +280,21 @@ async def test_the_kubernetes_service_comes_back(
     await verbs.delete(SERVICE, "default", "kubernetes")
     await verbs.delete(slices, "default", "kubernetes")
     async with trio.open_nursery() as nursery, verbs.watch(slices, "default") as events:
-        keep = partial(keep_kubernetes_service, addresses=["192.0.2.1"], port=6443, service_cidr="10.43.0.0/16")
+        addresses = NodeAddresses(fixed=["192.0.2.1"])
+        keep = partial(
+            keep_kubernetes_service,
+            addresses=lambda: addresses.current,
+            moved=addresses.wait_for_other_than,
+            port=6443,
+            service_cidr="10.43.0.0/16",
+        )
         nursery.start_soon(keep, registry)
         async for event in events:
             if event.type == "ADDED":
+                break
+        addresses.become(("192.0.2.9",))
+        async for event in events:
+            if event.object().get("endpoints") == [{"addresses": ["192.0.2.9"], "conditions": {"ready": True}}]:
                 break
         nursery.cancel_scope.cancel()
     assert (await verbs.get(SERVICE, "default", "kubernetes"))["spec"]["clusterIP"] == "10.43.0.1"

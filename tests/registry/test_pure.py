@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgekube.api.errors import StatusError
-from edgekube.api.kinds import CONFIGMAP, KINDS
+from edgekube.api.kinds import CONFIGMAP, KINDS, POD
+from edgekube.api.objects import Object
 from edgekube.registry import continuation, conversion
 from edgekube.registry.allocation import Refused, ServiceAllocator
+from edgekube.registry.strategies.pods import PodStrategy
 from edgekube.store.protocol import Key
 
 _names = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=40)
@@ -80,8 +82,32 @@ def test_no_address_is_given_twice_and_none_is_lost(steps: list[tuple[bool, int]
             continue
         claim = allocator.claim(f"uid-{who}")
         try:
-            held[who] = claim.address("")
+            held[who] = claim.address("IPv4", "", [])
         except Refused:
             assert len(held) == 6
         claim.keep()
         assert len(set(held.values())) == len(held)
+
+
+def test_below_a_pod_only_what_is_asked_for_changes() -> None:
+    old: Object = {
+        "metadata": {"name": "a", "labels": {"app": "web"}},
+        "spec": {"containers": [{"name": "a"}], "ephemeralContainers": [{"name": "look"}]},
+        "status": {"phase": "Running"},
+    }
+
+    def sent(**spec: object) -> Object:
+        metadata = {"name": "a", "labels": {"app": "x"}, "finalizers": ["a.example/b"], "resourceVersion": "7"}
+        return {"metadata": metadata, "spec": {"nodeName": "there", **spec}, "status": {}}
+
+    more = sent(ephemeralContainers=[{"name": "look"}, {"name": "more"}])
+    PodStrategy(POD).prepare_for_ephemeral_containers(more, old)
+    kept = {"name": "a", "labels": {"app": "web"}, "resourceVersion": "7"}
+    spec = {"containers": [{"name": "a"}], "ephemeralContainers": [{"name": "look"}, {"name": "more"}]}
+    assert more == {"metadata": kept, "spec": spec, "status": {"phase": "Running"}}
+    none = sent()
+    PodStrategy(POD).prepare_for_ephemeral_containers(none, old)
+    assert none["spec"] == {"containers": [{"name": "a"}]}, "validation says that they may not go"
+    resized = sent(containers=[{"name": "a", "image": "x", "resources": {"limits": {"cpu": "1"}}}])
+    PodStrategy(POD).prepare_for_resize(resized, old)
+    assert resized["metadata"] == kept and resized["spec"]["containers"] == [{"name": "a", "resources": {"limits": {"cpu": "1"}}}]

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from edgekube.api.errors import StatusError
-from edgekube.api.kinds import SERVICE
+from edgekube.api.kinds import SERVICE, SERVICECIDR
+from edgekube.api.objects import Object
 from edgekube.registry.local import LocalVerbs
 from tests.registry.cluster import ADMIN, open_registry, service
 
@@ -116,3 +117,36 @@ async def test_a_small_range_is_used_to_the_end(tmp_path: Path) -> None:
         given = {(await verbs.create(SERVICE, "default", service(f"s{i}")))["spec"]["clusterIP"] for i in range(5)}
         assert given == {f"10.43.0.{i}" for i in range(2, 7)}
         assert (await refused(verbs))[0][1] == "failed to allocate a serviceIP: range is full"
+
+
+def service_cidr(name: str, *cidrs: str) -> Object:
+    return {"metadata": {"name": name}, "spec": {"cidrs": list(cidrs)}}
+
+
+async def test_a_further_service_cidr_gives_addresses_while_it_is_there(tmp_path: Path) -> None:
+    async with open_registry(tmp_path / "state.db", service_cidr="10.43.0.0/29") as registry:
+        verbs = LocalVerbs(registry, ADMIN)
+        await refused(verbs, clusterIP="203.0.113.10")
+        await verbs.create(SERVICECIDR, "", service_cidr("more", "203.0.113.0/28", "2001:db8::/112"))
+        await verbs.create(SERVICECIDR, "", service_cidr("again", "203.0.113.0/29"))
+        asked = await verbs.create(SERVICE, "default", service("asked", clusterIP="203.0.113.10"))
+        assert asked["spec"]["clusterIPs"] == ["203.0.113.10"]
+        assert await refused(verbs, clusterIP="203.0.113.10") == [
+            (
+                "spec.clusterIPs",
+                'Invalid value: ["203.0.113.10"]: failed to allocate IP 203.0.113.10: provided IP is already allocated',
+            )
+        ]
+        given = [(await verbs.create(SERVICE, "default", service(f"s{i}")))["spec"]["clusterIP"] for i in range(6)]
+        assert set(given[:5]) == {f"10.43.0.{i}" for i in range(2, 7)}
+        assert given[5].startswith("203.0.113."), "when its own is full"
+    async with open_registry(tmp_path / "state.db", service_cidr="10.43.0.0/29") as registry:
+        verbs = LocalVerbs(registry, ADMIN)
+        assert "already allocated" in (await refused(verbs, clusterIP="203.0.113.10"))[0][1], "after a restart too"
+        await verbs.delete(SERVICECIDR, "", "more")
+        assert "not in the valid range" in (await refused(verbs, clusterIP="203.0.113.9"))[0][1]
+        kept = await verbs.patch(SERVICE, "default", "asked", {"metadata": {"labels": {"a": "b"}}})
+        assert kept["spec"]["clusterIP"] == "203.0.113.10"
+        await verbs.delete(SERVICE, "default", "asked")
+        await verbs.create(SERVICECIDR, "", service_cidr("more", "203.0.113.0/28"))
+        assert (await verbs.create(SERVICE, "default", service("new", clusterIP="203.0.113.10")))["spec"]["clusterIP"]

@@ -11,6 +11,7 @@ import pytest
 from edgekube.api.errors import StatusError
 from edgekube.api.kinds import NODE, POD, SERVICEACCOUNT
 from edgekube.api.objects import Object, uid_of
+from edgekube.pki.token_keys import TokenKeys
 from edgekube.pki.tokens import TokenIssuer, TokenKey, TokenVerifier
 from edgekube.registry.local import LocalVerbs
 from tests.registry.cluster import ADMIN, default_account, open_registry, pod
@@ -26,7 +27,7 @@ def key(tmp_path: Path) -> TokenKey:
 
 @pytest.fixture
 async def signing(tmp_path: Path, key: TokenKey) -> AsyncIterator[LocalVerbs]:
-    issuer = TokenIssuer(key, ISSUER, lambda: NOW)
+    issuer = TokenIssuer(TokenKeys(key), ISSUER, lambda: NOW)
     async with open_registry(tmp_path / "state.db", token_issuer=issuer, clock=lambda: NOW) as registry:
         await default_account(registry)
         yield LocalVerbs(registry, ADMIN)
@@ -41,7 +42,7 @@ async def test_a_token_names_its_account(signing: LocalVerbs, key: TokenKey) -> 
     assert answer["kind"] == "TokenRequest"
     assert answer["spec"] == {"audiences": [ISSUER], "expirationSeconds": 3600}
     assert answer["status"]["expirationTimestamp"] == "2030-03-17T18:46:40Z"
-    account = TokenVerifier(key, ISSUER, lambda: NOW).verify(answer["status"]["token"])
+    account = TokenVerifier(TokenKeys(key), ISSUER, lambda: NOW).verify(answer["status"]["token"])
     assert (account.namespace, account.name) == ("default", "default")
     assert account.uid == uid_of(await signing.get(SERVICEACCOUNT, "default", "default"))
 
@@ -51,7 +52,7 @@ async def test_a_token_dies_with_its_pod_and_node(signing: LocalVerbs, key: Toke
     made = await signing.create(POD, "default", pod("p", nodeName="pi"))
     reference = {"kind": "Pod", "apiVersion": "v1", "name": "p", "uid": uid_of(made)}
     answer = await request(signing, audiences=["vault"], boundObjectRef=reference)
-    account = TokenVerifier(key, ISSUER, lambda: NOW).verify(answer["status"]["token"], ["vault"])
+    account = TokenVerifier(TokenKeys(key), ISSUER, lambda: NOW).verify(answer["status"]["token"], ["vault"])
     assert account.pod == ("p", uid_of(made))
     assert account.node == ("pi", uid_of(node))
 
@@ -69,6 +70,29 @@ async def test_requests_that_are_refused(signing: LocalVerbs, spec: Object, reas
     with pytest.raises(StatusError) as error:
         await request(signing, **spec)
     assert error.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("metadata", "reason", "field"),
+    [
+        ({"name": "other"}, "Invalid", "metadata.name"),
+        ({"namespace": "other"}, "Invalid", "metadata.namespace"),
+        ({"uid": "x"}, "Conflict", ""),
+    ],
+)
+async def test_a_body_about_another_account_is_refused(signing: LocalVerbs, metadata: Object, reason: str, field: str) -> None:
+    with pytest.raises(StatusError) as error:
+        await signing.create(SERVICEACCOUNT, "default", {"metadata": metadata}, subresource="token", name="default")
+    assert error.value.reason == reason
+    assert not field or [cause.field for cause in error.value.causes] == [field]
+
+
+async def test_the_answer_names_its_account_and_a_node_that_is_gone_by_name(signing: LocalVerbs, key: TokenKey) -> None:
+    made = await signing.create(POD, "default", pod("p", nodeName="gone"))
+    answer = await request(signing, boundObjectRef={"kind": "Pod", "apiVersion": "v1", "name": "p"})
+    assert answer["metadata"]["uid"] == uid_of(await signing.get(SERVICEACCOUNT, "default", "default"))
+    account = TokenVerifier(TokenKeys(key), ISSUER, lambda: NOW).verify(answer["status"]["token"])
+    assert account.pod == ("p", uid_of(made)) and account.node == ("gone", "")
 
 
 async def test_a_pod_that_was_replaced_is_another_pod(signing: LocalVerbs) -> None:

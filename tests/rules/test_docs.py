@@ -12,6 +12,7 @@ from edgekube.cli import installation
 from edgekube.cli.main import NOUNS, edgekube
 from edgekube.cli.options import OPTIONS, PARTS
 from edgekube.settings import Settings
+from tests.rules.test_house import tracked
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -44,9 +45,12 @@ def test_every_default_in_the_table_is_the_real_one() -> None:
     page = text("docs/configuration.md")
     defaults = Settings("-")
     for option in OPTIONS:
-        value = getattr(defaults, option.field)
+        part, _, field = option.field.rpartition(".")
+        value = getattr(getattr(defaults, part) if part else defaults, field)
         if not option.is_flag and isinstance(value, str | int | Path) and str(value) not in ("", "-"):
-            row = next(line for line in page.splitlines() if line.startswith(f"| `--{option.name}`"))
+            row = next(
+                line for line in page.splitlines() if line.startswith("| `--") and f"`--{option.name}`" in line.split(" | ")[0]
+            )
             assert f"`{value}`" in row, f"{option.name}: {row}"
 
 
@@ -118,9 +122,9 @@ def test_every_file_that_the_tour_names_is_there() -> None:
 def test_every_decision_that_the_source_names_is_there() -> None:
     named = {
         (path.name, name)
-        for folder in ("edgekube", "build_hooks", "tests", "systemd")
-        for path in (ROOT / folder).rglob("*")
-        if path.suffix in (".py", ".service", "") and path.is_file() and "__pycache__" not in path.parts
+        for path in tracked()
+        if path.relative_to(ROOT).parts[0] in ("edgekube", "build_hooks", "tests", "systemd")
+        and path.suffix in (".py", ".service", "")
         for name in re.findall(r"\bdocs/adr/[\w.-]+\.md\b", path.read_text(errors="replace"))
     }
     assert not [f"{source}: {name}" for source, name in sorted(named) if not (ROOT / name).exists()]
@@ -146,6 +150,7 @@ def test_decisions_have_numbers_of_their_own_and_say_what_follows() -> None:
         ("prefix", installation.PREFIX),
         ("link", installation.LINK),
         ("unit", installation.UNIT),
+        ("agent_unit", installation.AGENT_UNIT),
         ("log_dir", installation.LOG_DIR),
         ("config", installation.CONFIG_DIR / "config.yaml"),
     ],
@@ -154,8 +159,11 @@ def test_install_and_uninstall_spell_the_same_paths(variable: str, value: Path) 
     assert re.search(rf"^{variable}={re.escape(str(value))}$", text("install.sh"), flags=re.MULTILINE)
 
 
-def test_the_unit_and_the_supervisor_start_what_install_puts_there() -> None:
-    assert f"ExecStart={installation.PROGRAM} server" in text("systemd/edgekube-server.service")
+def test_the_units_and_the_supervisor_start_what_install_puts_there() -> None:
+    for role in installation.ROLES:
+        assert f"ExecStart={installation.PROGRAM} {role}\n" in text(f"systemd/edgekube-{role}.service")
     supervisor = text("systemd/edgekube-supervise")
-    assert f":-{installation.PROGRAM}}}" in supervisor and f":-{installation.LOG}}}" in supervisor
+    assert f":-{installation.PROGRAM}}}" in supervisor and f"$(cat {installation.ROLE} " in supervisor
+    assert f":-{installation.LOG.with_name('$role.log')}}}" in supervisor
+    assert (installation.LOG.name, installation.AGENT_LOG.name) == ("server.log", "agent.log")
     assert f":-{installation.SUPERVISE_LOCK.with_suffix('')}}}" in supervisor

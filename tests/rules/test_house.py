@@ -8,8 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted(path for path in (ROOT / "edgekube").rglob("*.py") if "_generated" not in path.parts)
 #: Words that tell what a module is to others. Packages and the smallest files (names, constants) need only their first line.
@@ -31,6 +29,11 @@ def tracked(*patterns: str) -> list[Path]:
         return [ROOT / name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
     found = (path for path in ROOT.rglob("*") if path.is_file() and not any(part.startswith(".") for part in path.parts))
     return [path for path in found if not patterns or any(path.match(pattern) for pattern in patterns)]
+
+
+def _of_the_tests() -> list[Path]:
+    """Not by walking the folder: another process of this run builds clients below it, whose files come and go."""
+    return sorted(path for path in tracked("*.py") if path.is_relative_to(ROOT / "tests"))
 
 
 def _name(path: Path) -> str:
@@ -65,7 +68,19 @@ def test_no_module_is_named_after_nothing() -> None:
 
 def test_every_test_directory_mirrors_one_of_the_program() -> None:
     ours = {path.name for path in (ROOT / "edgekube").iterdir() if path.is_dir()}
-    besides = {"lab", "e2e", "faults", "bench", "rules"}
+    besides = {
+        "lab",
+        "e2e",
+        "e2e_nodes",
+        "faults",
+        "faults_nodes",
+        "bench",
+        "rules",
+        "clients",
+        "fuzz",
+        "conformance",
+        "csi_driver",
+    }
     tests = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir() and not path.name.startswith(("_", "."))}
     assert tests <= ours | besides, tests - ours - besides
 
@@ -115,51 +130,47 @@ def test_every_bound_has_its_reason_beside_it() -> None:
 
 def test_every_test_asserts_something() -> None:
     """By itself, or through something of tests/ that does."""
-    trees = {path: ast.parse(path.read_text()) for path in sorted((ROOT / "tests").rglob("*.py"))}
-    functions: dict[str, list[ast.AST]] = {}
-    for tree in trees.values():
-        for node in ast.walk(tree):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                functions.setdefault(node.name, []).append(node)
-    asserting: set[str] = {"raises", "RaisesGroup", "fail_after", "verify_directly_issued_by"}
-    while True:
-        found = {name for name, nodes in functions.items() if any(_asserts(node, asserting) for node in nodes)}
-        if found <= asserting:
-            break
+    tests: dict[str, frozenset[str]] = {}
+    called_by: dict[str, set[str]] = {}
+    for path in _of_the_tests():
+        for function in _functions(ast.parse(path.read_text())):
+            calls = _calls(function)
+            called_by.setdefault(function.name, set()).update(calls)
+            if function.name.startswith("test_") and path.name.startswith("test_"):
+                tests[f"{_name(path)}::{function.name}"] = calls
+    asserting: set[str] = {_ASSERTS, "raises", "RaisesGroup", "fail_after", "verify_directly_issued_by"}
+    while found := {name for name, calls in called_by.items() if name not in asserting and calls & asserting}:
         asserting |= found
-    idle = [
-        f"{_name(path)}::{node.name}"
-        for path, tree in trees.items()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        and node.name.startswith("test_")
-        and path.name.startswith("test_")
-        and not _asserts(node, asserting)
-    ]
-    assert not idle
+    assert not [name for name, calls in tests.items() if not calls & asserting]
 
 
-def _asserts(function: ast.AST, asserting: set[str]) -> bool:
+#: Stands among the names that a function calls when it asserts or raises by itself; no function is named so.
+_ASSERTS = "assert"
+
+
+def _functions(tree: ast.AST) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+def _calls(function: ast.AST) -> frozenset[str]:
+    found = set()
     for node in ast.walk(function):
         if isinstance(node, ast.Assert | ast.Raise):
-            return True
+            return frozenset({_ASSERTS})
         if isinstance(node, ast.Call):
-            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-            if called in asserting:
-                return True
-    return False
+            found.add(node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", ""))
+    return frozenset(found)
 
 
-@pytest.mark.parametrize("pattern", ["unittest.mock", "Mock(", "mocker.", "pytest.mark.skip", "pytest.mark.xfail"])
-def test_nothing_of_ours_is_mocked_or_skipped(pattern: str) -> None:
-    own = Path(__file__)
+def test_nothing_of_ours_is_mocked_or_skipped() -> None:
+    words = ("unittest.mock", "Mock(", "mocker.", "pytest.mark.skip", "pytest.mark.xfail")
+    forbidden = re.compile(rf"(?<![A-Za-z])(?:{'|'.join(map(re.escape, words))})")
     found = []
-    for path in (ROOT / "tests").rglob("*.py"):
-        if path == own:
+    for path in _of_the_tests():
+        if path == Path(__file__):
             continue
-        for number, line in enumerate(path.read_text().splitlines(), 1):
-            if re.search(rf"(?<![A-Za-z]){re.escape(pattern)}", line):
-                found.append(f"{_name(path)}:{number}")
+        text = path.read_text()
+        found += [f"{_name(path)}:{text.count(chr(10), 0, match.start()) + 1}" for match in forbidden.finditer(text)]
     assert not found
 
 
@@ -176,3 +187,27 @@ def test_the_program_imports_on_a_bare_interpreter_of_its_version() -> None:
     )
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip()
     assert loaded == "[]"
+
+
+def test_only_one_module_builds_tls_contexts() -> None:
+    """Whoever builds one decides whom it trusts: that is decided in wire/tls.py, where age is judged by our own clock."""
+    builds = re.compile(r"\bSSLContext\(|create_default_context|wrap_socket\(|_create_unverified_context|get_server_certificate")
+    built = [_name(path) for path in MODULES if builds.search(path.read_text())]
+    assert built == ["edgekube/wire/tls.py"]
+    dangerous = [_name(path) for path in MODULES if re.search(r"verify_flags|CERT_NONE|check_hostname", path.read_text())]
+    assert sorted(dangerous) == ["edgekube/wire/tls.py", "edgekube/wire/transport.py"]
+
+
+def test_whoever_runs_for_long_judges_certificates_by_the_clock_that_has_a_floor() -> None:
+    """The command line and a machine that joins come and go; server and agent must say which clock they mean."""
+    forgotten = [
+        f"{_name(path)}:{node.lineno}"
+        for path in MODULES
+        if path.relative_to(ROOT).parts[1] in ("daemon", "server", "agent")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in ("ServerTls", "ClientTls", "server_context")
+        and "clock" not in {keyword.arg for keyword in node.keywords}
+    ]
+    assert not forgotten

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPTS = ["install.sh", "systemd/edgekube-supervise", "tests/run", ".ci/run"]
+SCRIPTS = [
+    "install.sh", "systemd/edgekube-supervise", "tests/run", "tests/clients/run-slow", "tests/e2e/tutorials/run", ".ci/run",
+]  # fmt: skip
 UNITS = sorted((ROOT / "systemd").glob("*.service"))
 
 
@@ -46,8 +48,9 @@ def test_units_are_understood_by_systemd(unit: Path, tmp_path: Path) -> None:
     assert done.returncode == 0 and done.stderr == "", done.stderr
 
 
-def test_a_restart_of_the_unit_spares_containers() -> None:
-    unit = (ROOT / "systemd/edgekube-server.service").read_text().splitlines()
+@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
+def test_a_restart_of_the_unit_spares_containers(path: Path) -> None:
+    unit = path.read_text().splitlines()
     for line in (
         "Type=notify",
         "Restart=always",

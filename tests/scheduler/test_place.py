@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,50 +12,14 @@ from hypothesis import strategies as st
 
 from edgekube.api import quantities
 from edgekube.api.objects import Object
-from edgekube.scheduler.cluster import Cluster
-from edgekube.scheduler.facts import node_facts, pending_pod, pod_facts, wants_node
-from edgekube.scheduler.pending import Pending
+from edgekube.api.pod_requests import pod_requests
+from edgekube.api.selectors import label_selector_of
+from edgekube.scheduler.cluster import Cluster, Kin
+from edgekube.scheduler.facts import node_facts, pod_facts
 from edgekube.scheduler.place import Placed, Unplaced, place
-from edgekube.scheduler.resources import pod_requests
-
-
-def node(name: str, cpu: str = "4", memory: str = "8Gi", pods: int = 110, **parts: Any) -> Object:
-    found: Object = {
-        "metadata": {"name": name, "uid": f"uid-{name}", "labels": {"kubernetes.io/hostname": name, **parts.pop("labels", {})}},
-        "spec": parts.pop("spec", {}),
-        "status": {"allocatable": {"cpu": cpu, "memory": memory, "pods": str(pods)}, **parts},
-    }
-    return found
-
-
-def container(cpu: str = "", memory: str = "", **more: Any) -> Object:
-    requests = {name: value for name, value in (("cpu", cpu), ("memory", memory)) if value}
-    return {"name": more.pop("name", "c"), "image": "app", "resources": {"requests": requests}, **more}
-
-
-def pod(name: str, *containers: Object, on: str = "", owner: str = "", **spec: Any) -> Object:
-    metadata: Object = {"name": name, "namespace": "default", "uid": f"uid-{name}", "labels": {"pod": name}}
-    if owner:
-        metadata["ownerReferences"] = [{"uid": owner, "controller": True}]
-    body: Object = {"containers": list(containers) or [container()], **spec}
-    if on:
-        body["nodeName"] = on
-    return {"metadata": metadata, "spec": body, "status": {}}
-
-
-def cluster_of(*objects: Object) -> Cluster:
-    cluster = Cluster()
-    for each in objects:
-        if "containers" in each["spec"]:
-            cluster.set_pod(pod_facts(each))
-        else:
-            cluster.set_node(node_facts(each))
-    return cluster
-
-
-def where(cluster: Cluster, what: Object) -> str:
-    answer = place(pending_pod(what), list(cluster.nodes.values()))
-    return answer.node if isinstance(answer, Placed) else answer.message
+from edgekube.scheduler.pods import pending_pod, wants_node
+from edgekube.scheduler.profiles import Profile, default_filters
+from tests.scheduler.worlds import cluster_of, container, node, pod, where
 
 
 def test_without_nodes_there_is_nothing_to_choose() -> None:
@@ -135,9 +101,19 @@ def test_host_ports_clash_on_overlapping_addresses() -> None:
 
 
 def test_replicas_spread_and_prefer_the_emptier_node() -> None:
-    cluster = cluster_of(node("n1"), node("n2"), pod("w1", on="n1", owner="web"), pod("big", container("1", "1Gi"), on="n2"))
-    assert where(cluster, pod("w2", owner="web")) == "n2", "spread weighs more than load"
+    web = {"app": "web"}
+    cluster = cluster_of(
+        node("n1"),
+        node("n2"),
+        *(pod(f"w{i}", on="n1", owner="web", labels=web) for i in range(3)),
+        pod("big", container("1", "1Gi"), on="n2"),
+    )
+    cluster.surroundings.owners["web"] = label_selector_of({"matchLabels": web})
+    assert where(cluster, pod("w3", owner="web", labels=web)) == "n2", "spread weighs more than load"
     assert where(cluster, pod("x", container("1", "1Gi"), owner="other")) == "n1"
+    del cluster.surroundings.owners["web"]
+    cluster.surroundings.services["default"] = {"web": web}
+    assert where(cluster, pod("w3", labels=web)) == "n2", "a service makes a family as well"
 
 
 def test_preferences_decide_between_nodes_that_fit() -> None:
@@ -181,16 +157,21 @@ def test_who_is_ours_to_place() -> None:
     assert not wants_node(deleting)
 
 
+def kins(cluster: Cluster) -> list[Kin]:
+    return [kin for families in cluster.kin.values() for kin in families.values()]
+
+
 SIZES = st.integers(0, 1500)
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.integers(100, 3000), st.integers(1, 5)), min_size=1, max_size=4), st.lists(SIZES, max_size=25))
 def test_nothing_is_ever_overcommitted(nodes: list[tuple[int, int]], pods: list[int]) -> None:
+    profile = Profile()
     cluster = cluster_of(*(node(f"n{i}", cpu=f"{cpu}m", pods=count) for i, (cpu, count) in enumerate(nodes)))
     for number, cpu in enumerate(pods):
         wanted = pending_pod(pod(f"p{number}", container(f"{cpu}m")))
-        answer = place(wanted, list(cluster.nodes.values()))
+        answer = place(wanted, cluster, profile)
         if isinstance(answer, Placed):
             cluster.assume(wanted.facts, answer.node)
         else:
@@ -224,7 +205,7 @@ def test_the_books_always_balance(happenings: list[tuple[str, int, int]]) -> Non
             cluster.set_pod(pod_facts(pod(f"p{number}", container(f"{number}00m"), on=f"n{target}", owner=str(number % 2))))
         for state in cluster.nodes.values():
             assert state.used.get("cpu", 0) == sum(each.requests.get("cpu", 0) for each in state.pods.values())
-            assert sum(state.families.values()) == len(state.pods)
+            assert sum(kin.on.get(state.facts.name, 0) for kin in kins(cluster)) == len(state.pods)
     assert sum(len(state.pods) for state in cluster.nodes.values()) <= 6
 
 
@@ -235,39 +216,19 @@ def test_quantities_of_any_form_are_understood() -> None:
     assert quantities.to_milli("0.5") == 500
 
 
-def test_the_queue_hands_out_by_priority_then_age() -> None:
-    pending = Pending()
-    for name, priority, created in (("late", 0, "12"), ("early", 0, "11"), ("urgent", 100, "13")):
-        asked = pod(name, priority=priority)
-        asked["metadata"]["creationTimestamp"] = f"2026-01-01T{created}:00:00Z"
-        pending.add(pending_pod(asked))
-    order = [taken.facts.name for taken in iter(lambda: pending.take(0.0), None)]
-    assert order == ["urgent", "early", "late"]
-
-
-def test_an_unplaced_pod_waits_for_a_change_and_its_pause() -> None:
-    pending = Pending()
-    wanted = pending_pod(pod("a"))
-    pending.add(wanted)
-    assert pending.take(0.0) is wanted
-    pending.park(wanted, 0.0)
-    pending.add(pending_pod(pod("a")))
-    assert pending.take(100.0) is None, "its own status is no reason to try again"
-    assert pending.next_at() == 300.0
-    pending.something_changed()
-    assert pending.next_at() == 0.1
-    assert pending.take(0.05) is None
-    again = pending.take(1.0)
-    assert again is not None
-    pending.park(again, 1.0)
-    pending.something_changed()
-    assert pending.next_at() == 1.2, "the pause doubles"
-    changed = pod("a", nodeSelector={"disk": "ssd"})
-    pending.add(pending_pod(changed))
-    assert pending.take(1.0) is not None, "a changed pod is tried at once"
-    pending.remove("uid-a")
-    assert len(pending) == 0
-
-
 def test_unplaced_says_so() -> None:
-    assert place(pending_pod(pod("a")), []) == Unplaced("no nodes available to schedule pods")
+    assert place(pending_pod(pod("a")), Cluster(), Profile()) == Unplaced("no nodes available to schedule pods")
+
+
+def test_the_guide_to_adding_a_rule_is_right() -> None:
+    page = (Path(__file__).parents[2] / "docs/scheduler.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page.partition("## Adding a rule")[2], re.DOTALL)
+    made: dict[str, Any] = {}
+    exec(code, made)
+    profile = Profile(filters=(*default_filters(), made["ROOF_FILTER"]))
+    cluster = cluster_of(node("a"), node("b"), node("c"))
+    wanting = pod("w", labels={"example.com/needs-roof": ""})
+    assert where(cluster, pod("p"), profile) == "a"
+    assert where(cluster, wanting, profile) == "0/3 nodes are available: 3 node(s) had no roof."
+    cluster.set_node(node_facts(node("c", labels={"example.com/roof": ""})))
+    assert where(cluster, wanting, profile) == "c"

@@ -25,6 +25,7 @@ _HOOK: Final = (
     "[{name: a.example.com, sideEffects: None, admissionReviewVersions: [v1], clientConfig: {url: 'https://a.example'},"
     " rules: [{operations: [CREATE], apiGroups: [''], apiVersions: [v1], resources: [pods]}]}]"
 )
+_PUMPS: Final = "{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object}}}"
 _MATCH: Final = "{resourceRules: [{operations: [CREATE], apiGroups: [''], apiVersions: [v1], resources: [pods]}]}"
 
 
@@ -109,9 +110,8 @@ SAMPLES: Final[dict[tuple[str, str], Sample]] = {
     ),
     ("apiextensions.k8s.io/v1", "CustomResourceDefinition"): Sample(
         "{spec: {group: factory.example, scope: Namespaced, names: {plural: pumpsLETTER, kind: PumpLETTER},"
-        " versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object}}}]}}",
-        {"spec": {"names": {"categories": ["all"]}}},
-        {"conditions": [{**_CONDITION, "type": "Established"}]},
+        f" versions: [{_PUMPS}]}}}}",
+        {"spec": {"versions": [{**yaml.safe_load(_PUMPS), "deprecated": True}]}},
         name="pumps{}.factory.example",
     ),
     ("apiregistration.k8s.io/v1", "APIService"): Sample(
@@ -145,7 +145,7 @@ SAMPLES: Final[dict[tuple[str, str], Sample]] = {
     ("certificates.k8s.io/v1", "CertificateSigningRequest"): Sample(
         f"{{spec: {{request: {_PEM}, signerName: example.com/client, usages: [client auth]}}}}",
         None,
-        {"conditions": [{**_CONDITION, "type": "Failed"}]},
+        {"conditions": [{**_CONDITION, "type": "Failed", "lastUpdateTime": "2026-01-02T03:04:05Z"}]},
     ),
     ("coordination.k8s.io/v1", "Lease"): Sample("{spec: {holderIdentity: me}}", {"spec": {"holderIdentity": "you"}}),
     ("discovery.k8s.io/v1", "EndpointSlice"): Sample(

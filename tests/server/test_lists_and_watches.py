@@ -83,9 +83,7 @@ async def test_only_metadata(api: Api) -> None:
     assert set(listed["items"][0]) == {"kind", "apiVersion", "metadata"}
 
 
-async def test_forms_that_are_not_served(api: Api) -> None:
-    answered = await api.ask("GET", CONFIGMAPS, accept="application/vnd.kubernetes.protobuf")
-    assert (answered.status, answered.json["reason"]) == (406, "NotAcceptable")
+async def test_json_goes_before_protobuf(api: Api) -> None:
     answered = await api.ask("GET", CONFIGMAPS, accept="application/vnd.kubernetes.protobuf,application/json")
     assert answered.status == 200
 
@@ -165,13 +163,18 @@ async def test_a_watched_table_describes_its_columns_once(api: Api) -> None:
 async def test_pods_of_one_node(api: Api) -> None:
     for name in ("p", "q"):
         await api.ask("POST", PODS, pod(name))
-    revision = (await api.ask("GET", PODS)).json["metadata"]["resourceVersion"]
+    before = (await api.ask("GET", "/api/v1/pods?fieldSelector=spec.nodeName%3Dpi")).json
+    revision = before["metadata"]["resourceVersion"]
+    assert before["items"] == []
     async with api.watch(f"/api/v1/pods?watch=1&resourceVersion={revision}&fieldSelector=spec.nodeName%3Dpi") as lines:
-        await api.ask("POST", f"{PODS}/p/binding", {"target": {"kind": "Node", "name": "pi"}})
+        await api.ask("POST", f"{PODS}/p/binding", {"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "pi"}})
         event = await lines.next()
         assert (event["type"], event["object"]["metadata"]["name"]) == ("ADDED", "p")
     bound = (await api.ask("GET", "/api/v1/pods?fieldSelector=spec.nodeName%3Dpi")).json
     assert [item["metadata"]["name"] for item in bound["items"]] == ["p"]
+    async with api.watch("/api/v1/pods?watch=1&fieldSelector=spec.nodeName%3Dpi") as lines:
+        event = await lines.next()
+        assert (event["type"], event["object"]["metadata"]["name"]) == ("ADDED", "p")
 
 
 async def test_draining_ends_watches_as_if_their_time_were_up(api: Api) -> None:
@@ -181,7 +184,11 @@ async def test_draining_ends_watches_as_if_their_time_were_up(api: Api) -> None:
             assert event["type"] != "ERROR"
     ready = await api.ask("GET", "/readyz?verbose", user="")
     assert ready.status == 500
-    assert "[-]shutdown failed: the server is shutting down" in ready.text
+    assert "[-]shutdown failed: reason withheld" in ready.text
+    why = await api.ask("GET", "/readyz/shutdown", user="")
+    assert (why.status, why.text) == (500, "internal server error: the server is shutting down\n")
+    paths = (await api.ask("GET", "/")).json["paths"]
+    assert {"/readyz", "/readyz/shutdown", "/livez/ping", "/healthz/ping", "/apis/apps/v1"} <= set(paths)
 
 
 async def test_a_collection_is_deleted(api: Api) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from edgekube.api.errors import StatusError
+from edgekube.api.kinds import ENDPOINTS
+from edgekube.api.objects import Object
 from tests.registry.cluster import config_map, deployment, pod, service
 from tests.server.running import Api
 
@@ -61,6 +64,10 @@ async def test_generation_counts_changes_of_intent(api: Api) -> None:
     assert scaled["metadata"]["generation"] == 2
     status = (await api.ask("PATCH", f"{DEPLOYMENTS}/web/status", {"status": {"replicas": 2}}, **merge)).json
     assert (status["metadata"]["generation"], status["status"]) == (2, {"replicas": 2})
+    annotated = (await api.ask("PATCH", f"{DEPLOYMENTS}/web", {"metadata": {"annotations": {"a": "b"}}}, **merge)).json
+    assert annotated["metadata"]["generation"] == 3, "of a Deployment annotations count, as upstream"
+    told = {"metadata": {"annotations": {"a": "c"}}, "status": {"replicas": 2}}
+    assert (await api.ask("PATCH", f"{DEPLOYMENTS}/web/status", told, **merge)).json["metadata"]["generation"] == 3
 
 
 async def test_scale(api: Api) -> None:
@@ -140,7 +147,7 @@ async def test_a_body_that_is_too_large(api: Api) -> None:
 
 
 async def test_patches_that_are_not_served(api: Api) -> None:
-    answered = await api.ask("PATCH", f"{CONFIGMAPS}/a", b"{}", content_type="application/apply-patch+yaml")
+    answered = await api.ask("PATCH", f"{CONFIGMAPS}/a", b"{}", content_type="application/json")
     assert (answered.status, answered.json["reason"]) == (415, "UnsupportedMediaType")
 
 
@@ -249,7 +256,7 @@ async def test_an_event_has_two_addresses(api: Api) -> None:
 
 async def test_pods_go_with_grace(api: Api) -> None:
     await api.ask("POST", PODS, pod("p"))
-    await api.ask("POST", f"{PODS}/p/binding", {"target": {"kind": "Node", "name": "pi"}})
+    await api.ask("POST", f"{PODS}/p/binding", {"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "pi"}})
     marked = await api.ask("DELETE", f"{PODS}/p")
     assert (marked.status, marked.json["kind"]) == (200, "Pod")
     assert marked.json["metadata"]["deletionGracePeriodSeconds"] == 30
@@ -296,3 +303,28 @@ async def test_a_protobuf_body(api: Api) -> None:
     )
     made = await api.ask("POST", CONFIGMAPS, text, content_type="application/vnd.kubernetes.protobuf")
     assert (made.status, made.json["data"]) == (201, {"x": "y"})
+
+
+async def test_only_the_control_plane_may_say_that_somebody_is_at_a_link_local_address(api: Api) -> None:
+    """A client could point a Service at what a node keeps to itself; nodes on a switch without DHCP really are there."""
+    wanted: Object = {"metadata": {"name": "web"}, "subsets": [{"addresses": [{"ip": "169.254.7.1"}], "ports": [{"port": 80}]}]}
+    answered = await api.ask("POST", "/api/v1/namespaces/default/endpoints", wanted)
+    assert answered.status == 422
+    assert "169.254.7.1" in answered.json["message"] and "link-local range" in answered.json["message"]
+    made = await api.verbs.create(ENDPOINTS, "default", wanted)
+    assert made["subsets"][0]["addresses"] == [{"ip": "169.254.7.1"}]
+    wanted["subsets"][0]["addresses"] = [{"ip": "127.0.0.1"}]
+    wanted["metadata"]["name"] = "loop"
+    with pytest.raises(StatusError, match="loopback range"):
+        await api.verbs.create(ENDPOINTS, "default", wanted)
+
+
+async def test_an_owner_that_is_named_twice_is_named_once(api: Api) -> None:
+    owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "o", "uid": "11111111-1111-1111-1111-111111111111"}
+    made = await api.ask("POST", CONFIGMAPS, config_map("a", ownerReferences=[owner, dict(owner)]))
+    assert (made.status, made.json["metadata"]["ownerReferences"]) == (201, [owner])
+    assert f"duplicate UID(s) observed: {owner['uid']}" in made.headers["warning"]
+    patch = {"metadata": {"ownerReferences": [owner, owner]}}
+    again = await api.ask("PATCH", f"{CONFIGMAPS}/a", patch, content_type="application/merge-patch+json")
+    assert again.json["metadata"] == made.json["metadata"]
+    assert "duplicate entries after mutating admission happens" in again.headers["warning"]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from wsproto.events import CloseConnection
 
 from edgekube.api import errors
 from edgekube.api.kinds import POD
@@ -17,6 +18,7 @@ from edgekube.wire.protocol import Request, Responder
 from edgekube.wire.server import Server, open_listeners
 from edgekube.wire.transport import connect
 from tests.registry.cluster import pod
+from tests.server.listening import listening
 from tests.server.running import Api, running_api
 
 PODS = "/api/v1/namespaces/default/pods"
@@ -34,6 +36,9 @@ class Agent:
         if node_name != "pi":
             raise errors.unavailable(f"the agent of node {node_name} cannot be reached")
         return HttpConnection(await connect("127.0.0.1", self.port), "pi:10250")
+
+    def is_here(self, node_name: str) -> bool:
+        return True
 
     async def handle(self, request: Request, responder: Responder) -> None:
         self.asked.append((request.method, f"{request.path}?{request.query}", dict(request.headers)))
@@ -90,6 +95,21 @@ async def test_logs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("protocol", "message"), [("binary.k8s.io", b"first\n"), ("base64.binary.k8s.io", "Zmlyc3QK"), ("", b"first\n")]
+)
+async def test_logs_over_a_websocket(tmp_path: Path, protocol: str, message: bytes | str) -> None:
+    """What a browser asks for, and Kubernetes' own suite."""
+    async with with_agent(tmp_path) as (api, _):
+        offered = f"other, {protocol}" if protocol else ""
+        async with listening(api.port, f"{PODS}/p/log?container=main", sec_websocket_protocol=offered) as listener:
+            assert listener.response.headers.get("sec-websocket-protocol", "") == protocol
+            assert await listener.message() == message
+            assert await listener.hear() == CloseConnection(1000, "")
+        refused = await api.ask("GET", f"{PODS}/p/log", upgrade="websocket", connection="Upgrade")
+        assert refused.status == 400
+
+
+@pytest.mark.parametrize(
     ("query", "status", "field"),
     [
         ("tailLines=-1", 422, "tailLines"),
@@ -140,7 +160,7 @@ async def test_a_pod_without_a_node_has_written_nothing(tmp_path: Path) -> None:
 
 async def test_a_reader_who_leaves_ends_the_agents_side(tmp_path: Path) -> None:
     async with with_agent(tmp_path) as (api, agent):
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             async with api.http.request("GET", f"{PODS}/p/log?follow=true", {"authorization": "Bearer admin"}) as response:
                 assert await response.receive_some() == b"first\n"
             await agent.left.wait()
@@ -156,7 +176,7 @@ async def test_exec_splices_both_ways_and_half_closes(tmp_path: Path) -> None:
             "x-stream-protocol-version": "v5.channel.k8s.io, v4.channel.k8s.io",
         }
         target = f"{PODS}/p/exec?command=sh&command=-c&command=a%20b&stdin=true&stdout=true&tty=false"
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             response, stream = await connection.upgrade("POST", target, headers)
             assert response.status == 101
             assert stream is not None
@@ -215,6 +235,42 @@ async def test_reading_is_not_running(tmp_path: Path) -> None:
         assert (await api.ask("GET", f"{PODS}/p", user="alice")).status == 200
         refused = await api.ask("GET", f"{PODS}/p/exec?command=sh", user="alice", connection="Upgrade", upgrade="websocket")
         assert refused.status == 403
+        assert agent.asked == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "verbs"),
+    [
+        ("GET", "/api/v1/watch/namespaces/default/pods/p/exec?command=sh", ["get", "list", "watch"]),
+        ("GET", "/api/v1/watch/namespaces/default/pods/p/attach", ["get", "list", "watch"]),
+        ("GET", "/api/v1/watch/namespaces/default/pods/p/portforward", ["get", "list", "watch"]),
+        ("GET", "/api/v1/watch/nodes/pi/proxy/exec/default/p/main?command=sh", ["get", "list", "watch"]),
+        ("PUT", f"{PODS}/p/exec?command=sh", ["update"]),
+        ("PATCH", f"{PODS}/p/exec?command=sh", ["patch"]),
+        ("DELETE", f"{PODS}/p/exec?command=sh", ["delete"]),
+        ("PATCH", "/api/v1/nodes/pi/proxy/exec/default/p/main?command=sh", ["patch"]),
+    ],
+)
+async def test_no_other_verb_runs_things_either(tmp_path: Path, method: str, path: str, verbs: list[str]) -> None:
+    async with with_agent(tmp_path) as (api, agent):
+        role = {"kind": "ClusterRole", "metadata": {"name": "reader"}}
+        api.roles.put({**role, "rules": [{"apiGroups": ["*"], "resources": ["*"], "verbs": verbs}]})
+        api.roles.put({
+            "kind": "ClusterRoleBinding",
+            "metadata": {"name": "readers"},
+            "roleRef": {"kind": "ClusterRole", "name": "reader"},
+            "subjects": [{"kind": "User", "name": "alice"}],
+        })  # fmt: skip
+        refused = await api.ask(method, path, user="alice", connection="Upgrade", upgrade="websocket")
+        assert refused.status == 403
+        assert agent.asked == []
+
+
+async def test_a_subresource_is_not_watched(tmp_path: Path) -> None:
+    async with with_agent(tmp_path) as (api, agent):
+        for below in ("log", "exec", "proxy/", "status"):
+            asked = await api.ask("GET", f"/api/v1/watch/namespaces/default/pods/p/{below}?timeoutSeconds=1")
+            assert asked.status == 404, below
         assert agent.asked == []
 
 

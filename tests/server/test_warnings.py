@@ -78,3 +78,9 @@ async def test_a_job_that_goes_without_its_pods_says_so(api: Api) -> None:
     assert (await api.ask("DELETE", f"{jobs}/a")).headers["warning"] == words
     assert "warning" not in (await api.ask("DELETE", f"{jobs}/b?propagationPolicy=Orphan")).headers
     assert (await api.ask("DELETE", jobs)).headers["warning"] == words
+
+
+async def test_a_warning_that_repeats_control_characters_is_still_a_header(api: Api) -> None:
+    made = await api.ask("POST", f"{PODS}?dryRun=All", {**pod("p"), "unknown\0\x1bfield": 1})
+    assert made.status == 201
+    assert made.headers["warning"] == '299 - "unknown field \\"unknown??field\\""'

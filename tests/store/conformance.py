@@ -24,6 +24,7 @@ from edgekube.store.protocol import (
     Compacted,
     Encode,
     FutureRevision,
+    Group,
     Key,
     KeyExists,
     KeyMissing,
@@ -31,6 +32,7 @@ from edgekube.store.protocol import (
     Record,
     RevisionConflict,
     Store,
+    Topic,
     WatcherTooSlow,
 )
 
@@ -57,14 +59,21 @@ async def everything(store: Store, resource: str) -> dict[Key, Record]:
     return {record.key: record for record in (await store.list(resource)).records}
 
 
-async def in_pages(store: Store, resource: str, limit: int, revision: int | None = None) -> list[Record]:
+def parity(document: bytes) -> str:
+    """A group that changes with most writes."""
+    return str(int(orjson.loads(document)["metadata"]["resourceVersion"]) % 2)
+
+
+async def in_pages(
+    store: Store, resource: str, limit: int, revision: int | None = None, group: Group | None = None
+) -> list[Record]:
     """A whole list, page by page, at the revision of its first page."""
-    page = await store.list(resource, limit=limit, revision=revision)
+    page = await store.list(resource, limit=limit, revision=revision, group=group)
     records = list(page.records)
     while page.next_after is not None:
         assert len(page.records) == limit
         behind = page.remaining
-        page = await store.list(resource, limit=limit, after=page.next_after, revision=page.revision)
+        page = await store.list(resource, limit=limit, after=page.next_after, revision=page.revision, group=group)
         assert page.remaining == behind - len(page.records)
         records += page.records
     assert page.remaining == 0
@@ -229,6 +238,36 @@ class StoreConformance:
             assert names(await store.list("unknown")) == []
 
     @pytest.mark.parametrize("resource", [DURABLE, VOLATILE])
+    async def test_documents_are_those_of_a_list(self, opened: Open, resource: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(limits, "LIST_CHUNK_ROWS_MAX", 2)
+        async with opened() as store:
+            for count in range(6):  # chunks that are full, and those that are not
+                for namespace in (None, "a", "a-b", "none"):
+                    page = await store.list(resource, namespace)
+                    assert await store.documents(resource, namespace) == ([r.value for r in page.records], page.revision)
+                await store.create(named(f"{9 - count}", "a", resource), document())
+                await store.create(named(f"{count}", "a-b", resource), document())
+            await store.create(named("large", "a", resource), document(text="large" * 2000))
+            assert (await store.documents(resource, "a")).values[-1] == (await store.list(resource, "a")).records[-1].value
+            assert await store.documents("unknown") == ([], store.revision())
+
+    @pytest.mark.parametrize("resource", [DURABLE, VOLATILE])
+    async def test_documents_are_a_state_that_was(self, opened: Open, resource: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(limits, "LIST_CHUNK_ROWS_MAX", 1)
+        async with opened() as store:
+            records = [await store.create(named(f"{number:03}", resource=resource), document()) for number in range(100)]
+
+            async def change(record: Record) -> None:
+                await store.update(record.key, document(changed=True), expected_revision=record.revision)
+
+            for record in records[-20:]:  # behind where the reader is when it comes
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(change, record)
+                    documents = await store.documents(resource)
+                then = await store.list(resource, revision=documents.revision)
+                assert documents.values == [record.value for record in then.records]
+
+    @pytest.mark.parametrize("resource", [DURABLE, VOLATILE])
     async def test_pages_tell_what_is_behind_them(self, opened: Open, resource: str) -> None:
         async with opened() as store:
             for number in range(7):
@@ -258,6 +297,30 @@ class StoreConformance:
                 assert await in_pages(store, resource, limit, first.revision) == then
             assert (await store.list(resource, revision=first.revision)).records == then
 
+    @pytest.mark.parametrize("resource", [DURABLE, VOLATILE])
+    async def test_a_list_of_a_group_is_that_of_all_without_the_others(self, opened: Open, resource: str) -> None:
+        async with opened() as store:
+            records = [await store.create(named(str(n), "ab"[n % 2], resource), document()) for n in range(6)]
+            for group in ("0", "1", "2"):
+                wanted = [record for record in sorted(records) if parity(record.value) == group]
+                assert (await store.list(resource, group=Group(parity, group))).records == wanted
+                in_a = [record for record in wanted if record.key.namespace == "a"]
+                assert (await store.list(resource, "a", group=Group(parity, group))).records == in_a
+            then = store.revision()
+            moved = await store.update(records[0].key, document(), expected_revision=records[0].revision)
+            if parity(moved.value) == parity(records[0].value):
+                moved = await store.update(moved.key, document(), expected_revision=moved.revision)
+            await store.delete(records[2].key, document(), expected_revision=records[2].revision)
+            left = [moved, *(record for record in records[1:] if record != records[2])]
+            for group in ("0", "1"):
+                wanted = [record for record in sorted(left) if parity(record.value) == group]
+                assert (await store.list(resource, group=Group(parity, group))).records == wanted
+                before = [record for record in sorted(records) if parity(record.value) == group]
+                assert await in_pages(store, resource, 1, then, Group(parity, group)) == before
+        async with opened() as store:
+            found = (await store.list(resource, group=Group(parity, parity(moved.value)))).records
+            assert moved in found, "read anew"
+
     async def test_a_list_at_a_revision_to_come_is_refused(self, opened: Open) -> None:
         async with opened() as store:
             with pytest.raises(FutureRevision):
@@ -275,6 +338,9 @@ class StoreConformance:
 
         async def observe(store: Store, resource: str, limit: int) -> None:
             for _ in range(6):
+                documents = await store.documents(resource)
+                page = await store.list(resource, revision=documents.revision)
+                assert documents.values == [record.value for record in page.records]
                 page = await store.list(resource, limit=limit)
                 state = {record.key: record for record in page.records}
                 assert all(record.revision <= page.revision for record in page.records)
@@ -283,6 +349,8 @@ class StoreConformance:
                     assert full.records[:limit] == page.records
                     assert page.remaining == len(full.records) - len(page.records)
                     state = {record.key: record for record in full.records}
+                odd = await store.list(resource, revision=page.revision, group=Group(parity, "1"))
+                assert odd.records == [record for record in sorted(state.values()) if parity(record.value) == "1"]
                 async with store.watch(resource, after=page.revision) as watcher:
                     replay(state, await watcher.receive())
                     at = await store.list(resource, revision=watcher.progress())
@@ -321,6 +389,25 @@ class StoreConformance:
             here = await store.create(named("a", "here"), document())
             assert [change.revision for change in await watcher.receive()] == [here.revision]
 
+    async def test_a_watcher_of_a_topic_sees_what_comes_to_it_and_what_leaves_it(self, opened: Open) -> None:
+        def colour(change: Change) -> set[str]:
+            return {orjson.loads(value)["data"] for value in (change.value, change.previous) if value is not None}
+
+        async with opened() as store:
+            start = store.revision()
+            async with store.watch(DURABLE, after=start, topic=Topic(colour, "red")) as watcher:
+                first = await store.create(named("a"), document(data="blue"))
+                second = await store.update(first.key, document(data="red"), expected_revision=first.revision)
+                await store.create(named("b"), document(data="green"))
+                third = await store.update(first.key, document(data="green"), expected_revision=second.revision)
+                await store.delete(first.key, document(data="green"), expected_revision=third.revision)
+                seen = list(await watcher.receive())
+                assert [change.revision for change in seen] == [second.revision, third.revision]
+                assert watcher.progress() == store.revision()
+            # Somebody who resumes is told the same.
+            async with store.watch(DURABLE, "default", after=start, topic=Topic(colour, "red")) as watcher:
+                assert list(await watcher.receive()) == seen
+
     async def test_a_watcher_resumes_after_the_revision_that_it_names(self, opened: Open) -> None:
         async with opened() as store:
             records = [await store.create(named(str(number)), document()) for number in range(4)]
@@ -348,6 +435,34 @@ class StoreConformance:
             with trio.move_on_after(0):
                 await watcher.receive()
             assert [change.revision for change in await watcher.receive()] == [created.revision]
+
+    async def test_a_nudge_is_answered_once_and_loses_nothing(self, opened: Open) -> None:
+        async with opened() as store, store.watch(DURABLE, after=store.revision()) as watcher:
+            watcher.nudge()
+            assert not await watcher.receive()
+            watcher.nudge()
+            created = await store.create(named("a"), document())
+            assert [change.revision for change in await watcher.receive()] == [created.revision]
+            async with trio.open_nursery() as nursery:
+                told: list[object] = []
+
+                async def wait() -> None:
+                    told.append(await watcher.receive())
+
+                nursery.start_soon(wait)
+                await wait_all_tasks_blocked()
+                watcher.nudge()
+            assert not told[0]
+
+    async def test_who_is_cancelled_hears_of_it_after_the_write(self, opened: Open) -> None:
+        async with opened() as store:
+            with trio.CancelScope() as scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(store.create, named("a"), document())
+                    await wait_all_tasks_blocked()
+                    nursery.cancel_scope.cancel()
+                assert await store.get(named("a")) is not None
+            assert not scope.cancelled_caught
 
     async def test_progress_is_what_a_bookmark_may_say(self, opened: Open) -> None:
         async with opened() as store, store.watch(DURABLE, after=store.revision()) as watcher:

@@ -13,9 +13,9 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgekube.store.protocol import Compacted, Key, KeyExists, KeyMissing, Record, RevisionConflict
+from edgekube.store.protocol import Compacted, Group, Key, KeyExists, KeyMissing, Record, RevisionConflict
 from edgekube.store.sqlite import SqliteStore, open_store
-from tests.store.conformance import DURABLE, VOLATILE, document, everything, in_pages, replay
+from tests.store.conformance import DURABLE, VOLATILE, document, everything, in_pages, parity, replay
 from tests.store.test_sqlite import as_after_a_power_cut, verify
 
 RESOURCES = (DURABLE, VOLATILE)
@@ -95,6 +95,8 @@ class Model:
                 expected = sorted(of(then, resource).values(), key=lambda record: record.key)
                 assert (await self.store.list(resource, revision=revision)).records == expected
                 assert await in_pages(self.store, resource, 2, revision) == expected
+                odd = [record for record in expected if parity(record.value) == "1"]
+                assert await in_pages(self.store, resource, 2, revision, Group(parity, "1")) == odd
                 replayed = of(then, resource)
                 async with self.store.watch(resource, after=revision) as watcher:
                     if revision < self.revision and any(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,15 @@ from typing import Any
 import orjson
 import pytest
 import trio
+import trio.testing
 from trio.testing import MockClock
 
 from edgekube import limits
 from edgekube.store import schema
 from edgekube.store.opening import check, open_database
-from edgekube.store.protocol import Compacted, Key, StoreRefused
+from edgekube.store.protocol import Compacted, Group, Key, Record, StoreRefused
 from edgekube.store.sqlite import EXPIRY_SECONDS, open_store
-from tests.store.conformance import DURABLE, VOLATILE, Open, StoreConformance, document, everything, named
+from tests.store.conformance import DURABLE, VOLATILE, Open, StoreConformance, document, everything, named, parity
 
 EVENTS = "events"
 
@@ -215,6 +217,29 @@ class TestRevisions:
                 async with store.watch(DURABLE, after=lease.revision):
                     raise AssertionError("changes that were lost would not be seen")
 
+    async def test_a_volatile_write_that_a_new_block_lets_pass_is_met_again_in_the_writers_batch(
+        self, path: Path, tmp_path: Path
+    ) -> None:
+        """At the first writes after a power cut: a new block of revisions is on its way to a slow disk, and a heartbeat comes."""
+        async with open_store(path) as store:
+            await store.create(named("before"), document())
+            cut = as_after_a_power_cut(path, tmp_path / "cut")
+        async with open_store(cut, volatile_resources=frozenset({VOLATILE})) as store, trio.open_nursery() as nursery:
+            other = sqlite3.connect(cut, isolation_level=None)
+            other.execute("BEGIN IMMEDIATE")  # the disk is slow: whatever is written waits
+            nursery.start_soon(store.create, named("durable"), document())
+            await trio.testing.wait_all_tasks_blocked()
+            with trio.fail_after(60):
+                while not store._writer._queue.empty():  # a batch has been taken
+                    await trio.to_thread.run_sync(time.sleep, 0.01)
+            nursery.start_soon(store.create, named("a", resource=VOLATILE), document())
+            nursery.start_soon(store.create, named("durable-2"), document())
+            await trio.testing.wait_all_tasks_blocked()
+            other.execute("ROLLBACK")
+            other.close()
+        async with open_store(cut, volatile_resources=frozenset({VOLATILE})) as store:
+            assert len(await everything(store, VOLATILE)) == 1 and len(await everything(store, DURABLE)) == 3
+
     async def test_acknowledged_writes_survive_an_unclean_stop(self, path: Path, tmp_path: Path) -> None:
         async with open_store(path) as store:
             for number in range(50):
@@ -225,6 +250,31 @@ class TestRevisions:
             cut = as_after_a_power_cut(path, tmp_path / "cut")
         async with open_store(cut) as store:
             assert await everything(store, DURABLE) == acknowledged
+
+    async def test_a_first_list_of_a_group_that_is_given_up_leaves_the_next_to_read(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(limits, "LIST_CHUNK_ROWS_MAX", 1)
+        found: list[list[Record]] = []
+        async with open_store(path) as store, trio.open_nursery() as nursery:
+            records = [await store.create(named(str(n)), document()) for n in range(6)]
+            given_up = trio.CancelScope()
+
+            async def first() -> None:
+                with given_up:
+                    await store.list(DURABLE, group=Group(parity, "1"))
+
+            async def second() -> None:
+                found.append((await store.list(DURABLE, group=Group(parity, "1"))).records)
+
+            nursery.start_soon(first)
+            nursery.start_soon(second)
+            await trio.lowlevel.checkpoint()
+            given_up.cancel()
+            changed = await store.update(records[0].key, document(), expected_revision=records[0].revision)
+        now = [changed, *records[1:]]
+        wanted = [[record for record in each if parity(record.value) == "1"] for each in (records, now)]
+        assert found[0] in wanted, "as it was before the change, or after"
 
     async def test_a_page_older_than_upstreams_compaction_is_refused(self, path: Path, mock_clock: MockClock) -> None:
         async with open_store(path) as store:

@@ -122,7 +122,7 @@ async def test_a_large_answer_does_not_hold_up_a_small_one(identity: Identity) -
 
 
 async def test_a_slow_stream_stalls_alone_and_is_cut(identity: Identity, autojump_clock: MockClock) -> None:
-    autojump_clock.autojump_threshold = 0.02
+    autojump_clock.autojump_threshold = 0.05
     outcome: list[str] = []
 
     async def handler(request: Request, responder: Responder) -> None:
@@ -195,7 +195,7 @@ async def test_a_peer_that_leaves_cancels_its_handlers(identity: Identity, how: 
             await peer.flush()
         else:
             peer.transport.close()
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             await ended.wait()
 
 
@@ -229,7 +229,7 @@ async def test_streams_beyond_the_limit_are_refused_while_handlers_linger(identi
 
 
 async def until_goaway(peer: H2Peer) -> int:
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         await peer.hear_until(lambda: peer.goaway is not None)
         assert peer.goaway is not None
         assert await until_eof(peer.transport) is not None
@@ -329,7 +329,7 @@ async def test_a_ping_flood_by_a_peer_that_does_not_read_is_cut(identity: Identi
 
 @pytest.mark.parametrize("said", [b"", b"PRI * HTTP/2.0\r\n", b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"])
 async def test_a_preface_that_does_not_come_has_a_time_limit(identity: Identity, said: bytes, autojump_clock: MockClock) -> None:
-    autojump_clock.autojump_threshold = 0.02
+    autojump_clock.autojump_threshold = 0.05
     async with serving(echo, identity) as at:
         transport = await at.dial("h2")
         await transport.send_all(said)
@@ -339,7 +339,7 @@ async def test_a_preface_that_does_not_come_has_a_time_limit(identity: Identity,
 
 
 async def test_an_idle_connection_is_told_to_go(identity: Identity, autojump_clock: MockClock) -> None:
-    autojump_clock.autojump_threshold = 0.005
+    autojump_clock.autojump_threshold = 0.01
     async with serving(echo, identity) as at, h2_peer(at) as peer:
         await peer.answer(peer.ask("GET", "/"))
         await peer.hear_until_closed()

@@ -66,13 +66,13 @@ class Heard:
         return [(flags, payload) for k, flags, stream, payload in self.frames if (k, stream) == (kind, stream_id)]
 
     async def until(self, kind: int, stream_id: int) -> tuple[int, bytes]:
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             while not self.of(kind, stream_id):
                 assert await self.more(), f"closed after {self.frames}"
         return self.of(kind, stream_id)[0]
 
     async def body(self, stream_id: int) -> bytes:
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             while not any(flags & frames.END_STREAM for flags, _ in self.of(frames.DATA, stream_id)):
                 assert await self.more(), f"closed after {self.frames}"
         return b"".join(payload for _, payload in self.of(frames.DATA, stream_id))
@@ -136,7 +136,7 @@ async def test_it_ends_the_connection(identity: Identity, what: str) -> None:
         heard = await say(at, said)
         _, goaway = await heard.until(frames.GOAWAY, 0)
         assert frames.read_word(goaway[4:]) == code
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             while await heard.more():
                 pass
         heard.transport.close()
@@ -288,7 +288,7 @@ async def test_a_smaller_window_holds_for_streams_that_stand(identity: Identity)
         go.set()
         await wait_all_tasks_blocked()
         await heard.transport.send_all(frames.window_update(1, 60) + frame(frames.PING, 0, 0, b"12345678"))
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             while len(heard.of(frames.PING, 0)) < 2 or len(heard.of(frames.DATA, 1)) < 2:
                 assert await heard.more()
         assert [len(payload) for _, payload in heard.of(frames.DATA, 1)] == [100, 10]
@@ -309,7 +309,7 @@ async def test_goaway_of_the_peer_lets_what_it_asked_be_answered(identity: Ident
         await wait_all_tasks_blocked()
         go.set()
         assert await heard.body(1) == b"late"
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             while await heard.more():
                 pass
         heard.transport.close()

@@ -1,7 +1,8 @@
 """Ask once: exec, httpGet, tcpSocket or grpc.
 
 Enters: a probe, its container, the pod's address, a timeout.
-Leaves: (ok, words): words say what was wrong, or carry a warning when all is well.
+Leaves: (ok, words): words say what was wrong, or carry a warning when all is well. ok is None when it could not be asked: that
+containerd is away, or the command is not there, says nothing about the container (as upstream's "unknown").
 Holds: never raises for what a pod does; a question lasts no longer than its timeout.
 Next: agent.http_get, containerd.
 """
@@ -20,7 +21,7 @@ from edgekube.containerd.model import RuntimeFailure
 from edgekube.containerd.protocol import Runtime
 from edgekube.limits import PROBE_BODY_BYTES_MAX
 
-Answer = tuple[bool, str]
+Answer = tuple[bool | None, str]
 
 
 async def _exec(runtime: Runtime, command: list[str], container_id: str, timeout_seconds: float) -> Answer:
@@ -29,7 +30,7 @@ async def _exec(runtime: Runtime, command: list[str], container_id: str, timeout
     except RuntimeFailure as failure:
         if failure.code == "DEADLINE_EXCEEDED":
             return False, f"command timed out: {' '.join(command)!r} timed out after {timeout_seconds:g}s"
-        return False, failure.message
+        return None, failure.message
     output = (result.stdout + result.stderr)[:PROBE_BODY_BYTES_MAX].decode(errors="replace")
     return result.exit_code == 0, "" if result.exit_code == 0 else output
 
@@ -84,5 +85,5 @@ async def ask(
                 return await check_health(address, int(action.get("port") or 0), action.get("service") or "", timeout_seconds)
             return False, f"timeout: health rpc did not complete within {timeout_seconds:g}s"
     except ValueError as error:
-        return False, str(error)
-    return False, "probe has no handler"
+        return None, str(error)
+    return None, "missing probe handler"

@@ -2,8 +2,9 @@
 
 Enters: a probe with its thresholds, a way to ask.
 Leaves: a verdict when it turns; the event Unhealthy for each failure.
-Holds: the first question comes after initialDelaySeconds and a little chance, so that probes of one deployment do not march
-in step. Source: Kubernetes documentation, "Configure Liveness, Readiness and Startup Probes".
+Holds: a question that could not be asked counts for nothing. The first comes after initialDelaySeconds and a little chance, so
+that probes of one deployment do not march in step.
+Source: Kubernetes documentation, "Configure Liveness, Readiness and Startup Probes".
 Next: probes.ask.
 """
 
@@ -23,6 +24,8 @@ Verdict: TypeAlias = Literal["success", "failure"]
 
 #: The first period is shortened by chance, down to this share.
 JITTER_SECONDS_MAX = 1.0
+#: What could not be asked is asked again at once, so many times in all (upstream's maxProbeRetries).
+TRIES_MAX = 3
 
 
 class Thresholds:
@@ -68,7 +71,14 @@ async def probe_loop(
     current: Verdict | None = "success" if ready else None
     while True:
         next_at = trio.current_time() + period_seconds
-        ok, output = await ask(runtime, probe, container, container_id, address, timeout_seconds)
+        for _ in range(TRIES_MAX):
+            ok, output = await ask(runtime, probe, container, container_id, address, timeout_seconds)
+            if ok is not None:
+                break
+        if ok is None:
+            tell("Warning", "Unhealthy", f"{kind.capitalize()} probe errored and resulted in unknown state: {output}")
+            await trio.sleep_until(next_at)
+            continue
         if not ok:
             tell("Warning", "Unhealthy", f"{kind.capitalize()} probe failed: {output}")
         elif output:

@@ -72,7 +72,7 @@ class ProbeRunner:
         path = field_path(pod, name)
 
         def turned(verdict: Verdict) -> None:
-            self._apply(kind, name, probe, container_id, verdict)
+            self._apply(kind, probe, container_id, verdict)
 
         def tell(kind_of_event: str, reason: str, message: str) -> None:
             self._node.event(pod, kind_of_event, reason, message, path)
@@ -91,7 +91,7 @@ class ProbeRunner:
                 ready=container_id in self._view.ready,
             )
 
-    def _apply(self, kind: str, name: str, probe: Object, container_id: str, verdict: Verdict) -> None:
+    def _apply(self, kind: str, probe: Object, container_id: str, verdict: Verdict) -> None:
         view = self._view
         if kind == "readiness":
             if verdict == "success":
@@ -100,8 +100,7 @@ class ProbeRunner:
                 view.ready.discard(container_id)
         elif verdict == "failure":
             grace = probe.get("terminationGracePeriodSeconds")
-            message = f"Container {name} failed {kind} probe, will be restarted"
-            view.failed[container_id] = (message, None if grace is None else int(grace))
+            view.failed[container_id] = (f"failed {kind} probe", None if grace is None else int(grace))
         elif kind == "startup":
             view.started.add(container_id)
             self.stop(container_id)

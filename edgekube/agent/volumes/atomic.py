@@ -13,27 +13,36 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
+
+from msgspec import Struct
+
+from edgekube.limits import VOLUME_PATH_LEVELS_MAX
 
 DATA: Final = "..data"
 _NEW: Final = "..data_tmp"
 
 
-@dataclass(frozen=True, slots=True)
-class VolumeFile:
+class VolumeFile(Struct, frozen=True):
     data: bytes
     mode: int = 0o644
     uid: int = -1  # -1: root
 
 
 def check_path(path: str) -> str:
-    """A relative path that stays inside and does not look like ours. ValueError else."""
+    """A relative path that stays inside, is not too deep and does not look like ours. ValueError else."""
     parts = PurePosixPath(path).parts
     if not parts or path.startswith("/") or ".." in parts or parts[0].startswith(".."):
         raise ValueError(f"invalid path {path!r} in a volume")
+    if len(parts) > VOLUME_PATH_LEVELS_MAX:
+        raise ValueError(f"a path in a volume has more than {VOLUME_PATH_LEVELS_MAX} levels")
     return path
+
+
+def is_written(target: Path) -> bool:
+    """Whether a write came to its end here, since the last boot if the volume lives in memory."""
+    return (target / DATA).is_dir()
 
 
 def _unchanged(current: Path, files: Mapping[str, VolumeFile], gid: int | None) -> bool:

@@ -43,7 +43,7 @@ def _picked(data: Mapping[str, bytes], source: Object, mode: int, what: str, *, 
         if item["key"] not in data:
             if optional:
                 continue
-            raise VolumeProblem(f"{what} references non-existent config key: {item['key']}")
+            raise VolumeProblem(f"{what} {item['key']}")
         item_mode = item.get("mode")
         files[item["path"]] = VolumeFile(data[item["key"]], mode if item_mode is None else item_mode)
     return files
@@ -59,7 +59,8 @@ def _object(
             return {}
         raise VolumeProblem(f'{kind.singular} "{name}" not found')
     data = secret_data(found) if kind is SECRET else config_map_data(found)
-    return _picked(data, source, mode, kind.singular, optional=optional)
+    what = "references non-existent secret key:" if kind is SECRET else "configmap references non-existent config key:"
+    return _picked(data, source, mode, what, optional=optional)
 
 
 def _downward(pod: Object, source: Object, mode: int, around: Surroundings) -> dict[str, VolumeFile]:

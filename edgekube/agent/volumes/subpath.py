@@ -17,20 +17,28 @@ from edgekube.agent.problems import ConfigProblem
 from edgekube.agent.volumes import mounts
 
 
-def _inside(root: str, path: str) -> bool:
+def inside(root: str, path: str) -> bool:
     return path == root or path.startswith(root.rstrip("/") + "/")
 
 
-def _open_beneath(root: str, relative: PurePosixPath, *, create_mode: int) -> int:
-    """An O_PATH descriptor of root/relative, no component of it a link; missing directories are made."""
+def open_beneath(root: str, relative: PurePosixPath, *, make: bool = True) -> int:
+    """An O_PATH descriptor of root/relative, no component of it a link; missing directories are made, as open as the root is.
+
+    Without ``make``: FileNotFoundError.
+    """
     descriptor = os.open(root, os.O_PATH | os.O_DIRECTORY)
     try:
+        mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
         for part in relative.parts:
             try:
                 following = os.open(part, os.O_PATH | os.O_NOFOLLOW, dir_fd=descriptor)
             except FileNotFoundError:
-                os.mkdir(part, create_mode, dir_fd=descriptor)
+                if not make:
+                    raise
+                os.mkdir(part, 0o700, dir_fd=descriptor)
                 following = os.open(part, os.O_PATH | os.O_NOFOLLOW, dir_fd=descriptor)
+                if stat.S_ISDIR(os.fstat(following).st_mode):
+                    os.chmod(f"/proc/self/fd/{following}", mode)
             os.close(descriptor)
             descriptor = following
             if stat.S_ISLNK(os.fstat(descriptor).st_mode):
@@ -42,16 +50,16 @@ def _open_beneath(root: str, relative: PurePosixPath, *, create_mode: int) -> in
             os.close(descriptor)
 
 
-def bind_subpath(volume: Path, subpath: str, target: Path, *, create_mode: int = 0o750) -> None:
+def bind_subpath(volume: Path | str, subpath: str, target: Path) -> None:
     """Mount volume/subpath on target (made as file or directory, whichever fits). ConfigProblem when it leads outside."""
     relative = PurePosixPath(subpath)
     if relative.is_absolute() or ".." in relative.parts:
         raise ConfigProblem(f'subPath "{subpath}" must be a relative path without ".."')
     root = os.path.realpath(volume)
     resolved = os.path.realpath(os.path.join(root, subpath))
-    if not _inside(root, resolved):
+    if not inside(root, resolved):
         raise ConfigProblem(f'subPath "{subpath}" leads outside of its volume')
-    descriptor = _open_beneath(root, PurePosixPath(resolved).relative_to(root), create_mode=create_mode)
+    descriptor = open_beneath(root, PurePosixPath(resolved).relative_to(root))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         mounts.unmount(target) if target.exists() else None

@@ -70,6 +70,9 @@ def default_pod(pod: Object) -> None:
                     if not port.get("hostPort") and port.get("containerPort"):
                         port["hostPort"] = port["containerPort"]
     default_pod_spec(spec)
+    grace = spec.get("terminationGracePeriodSeconds")
+    if isinstance(grace, int) and grace < 0:
+        spec["terminationGracePeriodSeconds"] = 1  # of pods alone: a template keeps what it says
 
 
 def default_template(owner: Object, key: str = "template") -> None:

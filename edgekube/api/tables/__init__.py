@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from edgekube.api.kinds import Kind
 from edgekube.api.objects import Object, metadata_of
-from edgekube.api.tables.columns import AGE, CREATED_AT, NAME, Column, Table, age, name
+from edgekube.api.tables.columns import CREATED_AT, NAME, Column, Table, name
 
 __all__ = ["Column", "cells_of", "columns_of", "row_conditions_of"]
 
@@ -33,6 +33,7 @@ _MODULES: Final = {
     "discovery.k8s.io": "discovery",
     "events.k8s.io": "events",
     "flowcontrol.apiserver.k8s.io": "flowcontrol",
+    "metrics.k8s.io": "metrics",
     "networking.k8s.io": "networking",
     "node.k8s.io": "node",
     "policy": "policy",
@@ -47,13 +48,7 @@ def _default_cells(obj: Object, now: float) -> list[Any]:
     return [name(obj), metadata_of(obj).get("creationTimestamp")]
 
 
-def _custom_cells(obj: Object, now: float) -> list[Any]:
-    return [name(obj), age(obj, now)]
-
-
 _DEFAULT: Final = Table((NAME, CREATED_AT), _default_cells)
-#: A custom resource without additionalPrinterColumns.
-_CUSTOM: Final = Table((NAME, AGE), _custom_cells)
 
 
 @cache
@@ -66,7 +61,11 @@ def _table(group: str, kind: str) -> Table:
 
 
 def _table_of(kind: Kind) -> Table:
-    return _CUSTOM if kind.custom else _table(kind.group, kind.kind)
+    if kind.custom:
+        from edgekube.api.custom.columns import table_of
+
+        return table_of(kind.printer_columns)
+    return _table(kind.group, kind.kind)
 
 
 def columns_of(kind: Kind) -> list[Column]:

@@ -10,15 +10,15 @@ Next: one module per API group.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
+
+from msgspec import Struct
 
 from edgekube.api import selectors, times
 from edgekube.api.objects import Object, metadata_of
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(Struct, frozen=True):
     """One TableColumnDefinition. ``priority`` 1 is shown by ``-o wide`` only."""
 
     name: str
@@ -41,8 +41,7 @@ class Column:
 Cells: TypeAlias = Callable[[Object, float], list[Any]]
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(Struct, frozen=True):
     columns: tuple[Column, ...]
     cells: Cells
 

@@ -201,7 +201,7 @@ def _namespace(namespace: Object, now: float) -> list[Any]:
 
 
 def _service_account(account: Object, now: float) -> list[Any]:
-    return [name(account), len(listed(account, "secrets")), age(account, now)]
+    return [name(account), age(account, now)]
 
 
 def _component_status(component: Object, now: float) -> list[Any]:
@@ -305,7 +305,7 @@ TABLES: Final[dict[str, Table]] = {
     "ConfigMap": Table((NAME, text("Data", "Number of keys."), AGE), _config_map),
     "Secret": Table((NAME, text("Type", "What the secret is for."), text("Data", "Number of keys."), AGE), _secret),
     "Namespace": Table((NAME, text("Status", "Active or Terminating."), AGE), _namespace),
-    "ServiceAccount": Table((NAME, text("Secrets", "Number of secrets that it names."), AGE), _service_account),
+    "ServiceAccount": Table((NAME, AGE), _service_account),
     "ComponentStatus": Table(
         (NAME, text("Status", "Healthy or not."), text("Message", "What the check said."), text("Error", "What went wrong.")),
         _component_status,

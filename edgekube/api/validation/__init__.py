@@ -12,17 +12,28 @@ Next: registry (create, update, patch, apply).
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from edgekube.api.errors import Cause
 from edgekube.api.kinds import Kind
 from edgekube.api.objects import Object
 from edgekube.api.validation.fields import EnoughFound, Findings, part
-from edgekube.api.validation.metadata import check_metadata, check_metadata_update
-from edgekube.api.validation.rules import GROUPS, PLAIN, Rules
+from edgekube.api.validation.metadata import NOT_QUALIFIED, check_metadata, check_metadata_update
+
+if TYPE_CHECKING:
+    from edgekube.api.validation.rules import Rules
 
 
 def _rules_of(kind: Kind) -> Rules:
+    # A node wants to know what an extended resource is, and needs none of the rules for that.
+    from edgekube.api.validation.rules import GROUPS, PLAIN
+
     return GROUPS.get(kind.api_version, {}).get(kind.kind, PLAIN)
+
+
+def _allow_plain_finalizers(rules: Rules, out: Findings) -> None:
+    if not rules.qualified_finalizers:
+        out[:] = [cause for cause in out if not cause.message.endswith(NOT_QUALIFIED)]
 
 
 def validate_create(kind: Kind, obj: Object) -> list[Cause]:
@@ -32,6 +43,7 @@ def validate_create(kind: Kind, obj: Object) -> list[Cause]:
         rules = _rules_of(kind)
         if rules.metadata:
             check_metadata(out, part(obj, "metadata"), kind.namespaced, rules.name)
+            _allow_plain_finalizers(rules, out)
         if rules.create is not None:
             rules.create(out, obj)
     return out
@@ -43,6 +55,7 @@ def validate_update(kind: Kind, new: Object, old: Object, subresource: str = "")
     with suppress(EnoughFound):
         rules = _rules_of(kind)
         check_metadata_update(out, part(new, "metadata"), part(old, "metadata"))
+        _allow_plain_finalizers(rules, out)
         if subresource:
             change = rules.subresources.get(subresource)
             if change is not None:

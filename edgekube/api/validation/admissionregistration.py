@@ -1,10 +1,10 @@
-"""Webhook configurations, admission policies and their bindings.
+"""Webhook configurations, and what policies share with them: rules and match conditions.
 
 Enters: defaulted objects of admissionregistration.k8s.io/v1.
 Leaves: causes appended to ``out``.
-Holds: CEL expressions are checked for presence; compiling them is the admission chain's (admission.policies).
+Holds: every cause names its field as upstream does.
 Source: admissionregistration/validation.
-Next: api.validation.
+Next: api.validation.policies, api.validation.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from urllib.parse import urlsplit
 from edgekube.api import names
 from edgekube.api.objects import Object
 from edgekube.api.validation import causes
+from edgekube.api.validation.expressions import Expressions
 from edgekube.api.validation.fields import (
     Out,
     check,
     check_one_of,
     check_present,
-    dns_label,
     dns_subdomain,
     items,
     part,
@@ -33,11 +33,9 @@ from edgekube.api.validation.metadata import check_label_selector
 
 _OPERATIONS: Final = ("*", "CONNECT", "CREATE", "DELETE", "UPDATE")
 _SCOPES: Final = ("*", "Cluster", "Namespaced")
-_FAILURES: Final = ("Fail", "Ignore")
-_MATCHES: Final = ("Equivalent", "Exact")
+FAILURES: Final = ("Fail", "Ignore")
+MATCHES: Final = ("Equivalent", "Exact")
 _SIDE_EFFECTS: Final = ("None", "NoneOnDryRun")
-_ACTIONS: Final = ("Audit", "Deny", "Warn")
-_REASONS: Final = ("Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized")
 _CONDITIONS_MAX: Final = 64
 _VERSIONS: Final = ("v1", "v1beta1")
 
@@ -47,32 +45,37 @@ def check_webhooks(out: Out, configuration: Object) -> None:
     for i, webhook in enumerate(items(configuration, "webhooks")):
         path, name = f"webhooks[{i}]", text(webhook, "name")
         _check_webhook(out, webhook, path)
-        if name in seen:
+        _check_versions(out, texts(webhook, "admissionReviewVersions"), f"{path}.admissionReviewVersions")
+        if name and name in seen:
             out.append(causes.duplicate(f"{path}.name", name))
         seen.add(name)
+
+
+def _check_versions(out: Out, versions: list[str], field: str) -> None:
+    known = ", ".join(_VERSIONS)
+    if not versions:
+        out.append(causes.required(field, f"must specify one of {known}"))
+        return
+    again = repeated(versions)
+    for i, version in enumerate(versions):
+        if i in again:
+            out.append(causes.invalid(f"{field}[{i}]", version, "duplicate version"))
+        else:
+            check(out, names.dns1035_label(version), f"{field}[{i}]", version)
+    if not any(version in _VERSIONS for version in versions):
+        out.append(causes.invalid(field, versions, f"must include at least one of {known}"))
 
 
 def _check_webhook(out: Out, webhook: Object, field: str) -> None:
     name = text(webhook, "name")
     check_full_name(out, name, f"{field}.name")
-    versions = texts(webhook, "admissionReviewVersions")
-    if not versions:
-        detail = "must specify one of v1, v1beta1"
-        out.append(causes.required(f"{field}.admissionReviewVersions", detail))
-    else:
-        again = repeated(versions)
-        for i, version in enumerate(versions):
-            check(out, names.dns1035_label(version), f"{field}.admissionReviewVersions[{i}]", version)
-            if i in again:
-                out.append(causes.invalid(f"{field}.admissionReviewVersions[{i}]", version, "duplicate version"))
-        if not any(version in _VERSIONS for version in versions):
-            detail = "must include at least one of v1, v1beta1"
-            out.append(causes.invalid(f"{field}.admissionReviewVersions", versions, detail))
     for i, rule in enumerate(items(webhook, "rules")):
-        _check_rule(out, rule, f"{field}.rules[{i}]")
-    check_one_of(out, webhook, "failurePolicy", field, _FAILURES, needed=False)
-    check_one_of(out, webhook, "matchPolicy", field, _MATCHES, needed=False)
-    check_one_of(out, webhook, "sideEffects", field, _SIDE_EFFECTS)
+        check_rule(out, rule, f"{field}.rules[{i}]")
+    check_one_of(out, webhook, "failurePolicy", field, FAILURES, needed=False)
+    check_one_of(out, webhook, "matchPolicy", field, MATCHES, needed=False)
+    if webhook.get("sideEffects") is None:
+        out.append(causes.required(f"{field}.sideEffects", f"must specify one of {', '.join(_SIDE_EFFECTS)}"))
+    check_one_of(out, webhook, "sideEffects", field, _SIDE_EFFECTS, needed=False)
     check_one_of(out, webhook, "reinvocationPolicy", field, ("IfNeeded", "Never"), needed=False)
     seconds = webhook.get("timeoutSeconds")
     if isinstance(seconds, int) and not 1 <= seconds <= 30:
@@ -81,7 +84,7 @@ def _check_webhook(out: Out, webhook: Object, field: str) -> None:
     for key in ("namespaceSelector", "objectSelector"):
         check_label_selector(out, webhook.get(key), f"{field}.{key}")
     check_client_config(out, part(webhook, "clientConfig"), f"{field}.clientConfig")
-    _check_conditions(out, webhook, field)
+    check_conditions(out, webhook, field, Expressions(params=False, composed=False))
 
 
 def check_full_name(out: Out, name: str, field: str) -> None:
@@ -90,8 +93,9 @@ def check_full_name(out: Out, name: str, field: str) -> None:
         out.append(causes.required(field))
         return
     messages = dns_subdomain(name)
-    check(out, messages, field, name)
-    if not messages and name.count(".") < 2:
+    if messages:
+        out.append(causes.invalid(field, name, ",".join(messages)))
+    elif name.count(".") < 2:
         out.append(causes.invalid(field, name, "should be a domain with at least three segments separated by dots"))
 
 
@@ -105,12 +109,27 @@ def check_client_config(out: Out, config: Object, field: str) -> None:
     else:
         for key in ("name", "namespace"):
             check_present(out, service, key, f"{field}.service", f"service {key} is required")
-        path = service.get("path")
-        if path is not None and not path.startswith("/"):
-            out.append(causes.invalid(f"{field}.service.path", path, "must start with a '/'"))
+        _check_path(out, service.get("path") or "", f"{field}.service.path")
         port = service.get("port")
         if port is not None and names.port_number(port):
             out.append(causes.invalid(f"{field}.service.port", port, f"port is not valid: {names.port_number(port)[0]}"))
+
+
+def _check_path(out: Out, path: str, field: str) -> None:
+    """Empty, "/", or segments that each are a name (apiserver util/webhook ValidateWebhookService)."""
+    if path in ("", "/"):
+        return
+    if path == "//":
+        out.append(causes.invalid(field, path, "segment[0] may not be empty"))
+        return
+    if not path.startswith("/"):
+        out.append(causes.invalid(field, path, "must start with a '/'"))
+    for i, segment in enumerate(path[1:].removesuffix("/").split("/")):
+        if not segment:
+            out.append(causes.invalid(field, path, f"segment[{i}] may not be empty"))
+            continue
+        for message in dns_subdomain(segment):
+            out.append(causes.invalid(field, path, f"segment[{i}]: {message}"))
 
 
 def _check_url(out: Out, url: str, field: str) -> None:
@@ -133,7 +152,7 @@ def _check_url(out: Out, url: str, field: str) -> None:
         out.append(causes.invalid(field, parts.query, "query parameters are not permitted in the URL"))
 
 
-def _check_rule(out: Out, rule: Object, field: str) -> None:
+def check_rule(out: Out, rule: Object, field: str) -> None:
     operations = texts(rule, "operations")
     if not operations:
         out.append(causes.required(f"{field}.operations"))
@@ -153,160 +172,53 @@ def _check_rule(out: Out, rule: Object, field: str) -> None:
     for i, version in enumerate(texts(rule, "apiVersions")):
         if not version:
             out.append(causes.required(f"{field}.apiVersions[{i}]"))
-    resources = texts(rule, "resources")
-    if not resources:
-        out.append(causes.required(f"{field}.resources"))
-    for i, resource in enumerate(resources):
-        if not resource:
-            out.append(causes.required(f"{field}.resources[{i}]"))
-    if "*/*" in resources and len(resources) > 1:
-        detail = "if '*/*' is present, must not specify other resources"
-        out.append(causes.invalid(f"{field}.resources", resources, detail))
-    elif "*" in resources and any("/" not in one and one != "*" for one in resources):
-        detail = "if '*' is present, must not specify other resources without subresources"
-        out.append(causes.invalid(f"{field}.resources", resources, detail))
+    _check_resources(out, texts(rule, "resources"), field)
     check_one_of(out, rule, "scope", field, _SCOPES, needed=False)
 
 
-def _check_conditions(out: Out, holder: Object, field: str) -> None:
+def _check_resources(out: Out, resources: list[str], field: str) -> None:
+    if not resources:
+        out.append(causes.required(f"{field}.resources"))
+    whole: set[str] = set()  # x of x/*
+    anywhere: set[str] = set()  # y of */y
+    for i, resource in enumerate(resources):
+        path = f"{field}.resources[{i}]"
+        if not resource:
+            out.append(causes.required(path))
+        name, slash, below = resource.partition("/")
+        if not slash:
+            continue
+        if name in whole:
+            out.append(causes.invalid(path, resource, f"if '{name}/*' is present, must not specify {resource}"))
+        if below in anywhere:
+            out.append(causes.invalid(path, resource, f"if '*/{below}' is present, must not specify {resource}"))
+        if below == "*":
+            whole.add(name)
+        if name == "*":
+            anywhere.add(below)
+    if "*/*" in resources and len(resources) > 1:
+        detail = "if '*/*' is present, must not specify other resources"
+        out.append(causes.invalid(f"{field}.resources", resources, detail))
+    if "*" in resources and any("/" not in one and one != "*" for one in resources):
+        detail = "if '*' is present, must not specify other resources without subresources"
+        out.append(causes.invalid(f"{field}.resources", resources, detail))
+
+
+def check_conditions(out: Out, holder: Object, field: str, expressions: Expressions) -> None:
     conditions = items(holder, "matchConditions")
     if len(conditions) > _CONDITIONS_MAX:
         out.append(causes.too_many(f"{field}.matchConditions", len(conditions), _CONDITIONS_MAX))
-    seen: set[str] = set()
+    again = repeated(text(condition, "name") for condition in conditions)
     for i, condition in enumerate(conditions):
         path, name = f"{field}.matchConditions[{i}]", text(condition, "name")
+        expression = text(condition, "expression").strip()
+        if not expression:
+            out.append(causes.required(f"{path}.expression"))
+        else:
+            expressions.check_condition(out, expression, f"{path}.expression")
         if not name:
             out.append(causes.required(f"{path}.name"))
         else:
             check(out, qualified_name(name), f"{path}.name", name)
-            if name in seen:
+            if i in again:
                 out.append(causes.duplicate(f"{path}.name", name))
-        seen.add(name)
-        if not text(condition, "expression").strip():
-            out.append(causes.required(f"{path}.expression"))
-
-
-# --- policies -----------------------------------------------------------------------------------------------------------
-
-
-def _check_match_resources(out: Out, resources: Object, field: str) -> None:
-    check_one_of(out, resources, "matchPolicy", field, _MATCHES)
-    for key in ("namespaceSelector", "objectSelector"):
-        if resources.get(key) is None:
-            out.append(causes.required(f"{field}.{key}"))
-        else:
-            check_label_selector(out, resources[key], f"{field}.{key}")
-    for key in ("resourceRules", "excludeResourceRules"):
-        for i, rule in enumerate(items(resources, key)):
-            _check_rule(out, rule, f"{field}.{key}[{i}]")
-
-
-def _check_policy(out: Out, spec: Object) -> None:
-    check_one_of(out, spec, "failurePolicy", "spec", _FAILURES)
-    kind = spec.get("paramKind")
-    if kind is not None:
-        for key in ("apiVersion", "kind"):
-            check_present(out, kind, key, "spec.paramKind")
-    constraints = spec.get("matchConstraints")
-    if constraints is None:
-        out.append(causes.required("spec.matchConstraints"))
-    else:
-        _check_match_resources(out, constraints, "spec.matchConstraints")
-        if not constraints.get("resourceRules"):
-            out.append(causes.required("spec.matchConstraints.resourceRules"))
-    _check_conditions(out, spec, "spec")
-    for i, variable in enumerate(items(spec, "variables")):
-        path, name = f"spec.variables[{i}]", text(variable, "name")
-        if not name:
-            out.append(causes.required(f"{path}.name"))
-        else:
-            check(out, names.c_identifier(name), f"{path}.name", name)
-        if not text(variable, "expression").strip():
-            out.append(causes.required(f"{path}.expression"))
-
-
-def check_validating_policy(out: Out, policy: Object) -> None:
-    spec = part(policy, "spec")
-    _check_policy(out, spec)
-    validations, annotations = items(spec, "validations"), items(spec, "auditAnnotations")
-    if not validations and not annotations:
-        detail = "validations or auditAnnotations must be present"
-        out.append(causes.required("spec.validations", detail))
-    for i, validation in enumerate(validations):
-        path = f"spec.validations[{i}]"
-        if not text(validation, "expression").strip():
-            out.append(causes.required(f"{path}.expression", "expression is not specified"))
-        message = text(validation, "message")
-        if message and "\n" in message:
-            out.append(causes.invalid(f"{path}.message", message, "message must not contain line breaks"))
-        check_one_of(out, validation, "reason", path, _REASONS, needed=False)
-    for i, annotation in enumerate(annotations):
-        path = f"spec.auditAnnotations[{i}]"
-        check(out, qualified_name(text(annotation, "key")), f"{path}.key", text(annotation, "key"))
-        if not text(annotation, "valueExpression").strip():
-            out.append(causes.required(f"{path}.valueExpression", "valueExpression is not specified"))
-
-
-def check_mutating_policy(out: Out, policy: Object) -> None:
-    spec = part(policy, "spec")
-    _check_policy(out, spec)
-    if not items(spec, "mutations"):
-        out.append(causes.required("spec.mutations", "mutations must contain at least one item"))
-    for i, mutation in enumerate(items(spec, "mutations")):
-        path, kind = f"spec.mutations[{i}]", text(mutation, "patchType")
-        if kind not in ("ApplyConfiguration", "JSONPatch"):
-            out.append(causes.not_supported(f"{path}.patchType", kind, ("ApplyConfiguration", "JSONPatch")))
-            continue
-        key = "applyConfiguration" if kind == "ApplyConfiguration" else "jsonPatch"
-        if not text(part(mutation, key), "expression").strip():
-            out.append(causes.required(f"{path}.{key}.expression"))
-    check_one_of(out, spec, "reinvocationPolicy", "spec", ("IfNeeded", "Never"))
-
-
-def _check_binding(out: Out, binding: Object) -> Object:
-    spec = part(binding, "spec")
-    name = text(spec, "policyName")
-    if not name:
-        out.append(causes.required("spec.policyName"))
-    else:
-        check(out, dns_subdomain(name), "spec.policyName", name)
-    reference = spec.get("paramRef")
-    if reference is not None:
-        named, selector = text(reference, "name"), reference.get("selector")
-        if named:
-            check(out, names.path_segment(named), "spec.paramRef.name", named)
-            if selector is not None:
-                detail = "name and selector are mutually exclusive"
-                out.append(causes.forbidden("spec.paramRef.name", detail))
-        elif selector is None:
-            out.append(causes.required("spec.paramRef", "one of name or selector must be specified"))
-        check_label_selector(out, selector, "spec.paramRef.selector")
-        namespace = text(reference, "namespace")
-        if namespace:
-            check(out, dns_label(namespace), "spec.paramRef.namespace", namespace)
-        check_one_of(out, reference, "parameterNotFoundAction", "spec.paramRef", ("Allow", "Deny"))
-    if spec.get("matchResources") is not None:
-        _check_match_resources(out, spec["matchResources"], "spec.matchResources")
-    return spec
-
-
-def check_validating_binding(out: Out, binding: Object) -> None:
-    actions = texts(_check_binding(out, binding), "validationActions")
-    if not actions:
-        out.append(causes.required("spec.validationActions", "at least one validation action is required"))
-    again = repeated(actions)
-    for i, action in enumerate(actions):
-        if action not in _ACTIONS:
-            out.append(causes.not_supported(f"spec.validationActions[{i}]", action, _ACTIONS))
-        if i in again:
-            out.append(causes.duplicate(f"spec.validationActions[{i}]", action))
-    if "Deny" in actions and "Warn" in actions:
-        detail = (
-            "must not contain both Deny and Warn (repeating the same validation failure information in the API response "
-            "and headers serves no purpose)"
-        )
-        out.append(causes.invalid("spec.validationActions", actions, detail))
-
-
-def check_mutating_binding(out: Out, binding: Object) -> None:
-    _check_binding(out, binding)

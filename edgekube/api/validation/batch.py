@@ -11,15 +11,15 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from edgekube.api import selectors
+from edgekube.api import schedules, selectors
 from edgekube.api.objects import Object
-from edgekube.api.validation import causes, cron
+from edgekube.api.time_zones import has_data, zone_of
+from edgekube.api.validation import causes
 from edgekube.api.validation.apps import check_template_matches
 from edgekube.api.validation.fields import (
     Out,
     check,
     check_domain_prefixed_path,
-    check_immutable,
     check_nonnegative,
     check_one_of,
     dns_label,
@@ -28,7 +28,6 @@ from edgekube.api.validation.fields import (
     part,
     qualified_name,
     repeated,
-    same,
     text,
 )
 from edgekube.api.validation.metadata import check_label_selector
@@ -221,7 +220,7 @@ def _check_exit_codes(out: Out, codes: Object, containers: set[str], field: str)
         out.append(causes.invalid(f"{field}.values", values, "must be ordered"))
 
 
-def _count_indexes(indexes: str, completions: int) -> tuple[int, str]:
+def count_indexes(indexes: str, completions: int) -> tuple[int, str]:
     """How many indexes ``0,2-4`` names, and what is wrong with it."""
     count, last = 0, -1
     for interval in indexes.split(",") if indexes else ():
@@ -259,7 +258,7 @@ def _check_success_policy(out: Out, spec: Object, field: str) -> None:
         if indexes is not None:
             if len(indexes) > _INDEXES_BYTES_MAX:
                 out.append(causes.too_long(f"{path}.succeededIndexes", _INDEXES_BYTES_MAX))
-            named, problem = _count_indexes(indexes, completions)
+            named, problem = count_indexes(indexes, completions)
             if problem:
                 detail = f"error parsing succeededIndexes: {problem}"
                 out.append(causes.invalid(f"{path}.succeededIndexes", indexes, detail))
@@ -271,73 +270,6 @@ def _check_success_policy(out: Out, spec: Object, field: str) -> None:
             if indexes is not None and count > named:
                 detail = f"must be less than or equal to {named} (the number of indexes in the specified succeededIndexes field)"
                 out.append(causes.invalid(f"{path}.succeededCount", count, detail))
-
-
-# --- changes ------------------------------------------------------------------------------------------------------------
-
-
-def check_job_update(out: Out, new: Object, old: Object) -> None:
-    spec, before = part(new, "spec"), part(old, "spec")
-    _check_whole_spec(out, spec, "spec")
-    completions = spec.get("completions")
-    if spec.get("completionMode") != "Indexed":
-        check_immutable(out, completions, before.get("completions"), "spec.completions")
-    elif completions is not None and completions != before.get("completions") and completions != spec.get("parallelism"):
-        detail = "can only be modified in tandem with spec.parallelism"
-        out.append(causes.invalid("spec.completions", completions, detail))
-    check_immutable(out, spec.get("selector"), before.get("selector"), "spec.selector")
-    template, old_template = part(spec, "template"), part(before, "template")
-    if before.get("suspend") and part(old, "status").get("startTime") is None:
-        # Scheduling directives of a Job that has never run may change (KEP-2926).
-        old_template = _with_placement(old_template, template)
-    if not same(template, old_template):
-        out.append(causes.invalid("spec.template", template, causes.IMMUTABLE))
-    for key in _IMMUTABLE:
-        check_immutable(out, spec.get(key), before.get(key), f"spec.{key}")
-
-
-def _with_placement(old: Object, new: Object) -> Object:
-    """The old template with the new one's scheduling directives."""
-    metadata, spec = dict(part(old, "metadata")), dict(part(old, "spec"))
-    for key in ("labels", "annotations"):
-        metadata[key] = part(new, "metadata").get(key)
-    for key in ("nodeSelector", "tolerations", "schedulingGates"):
-        spec[key] = part(new, "spec").get(key)
-    affinity = dict(part(spec, "affinity"))
-    affinity["nodeAffinity"] = part(part(new, "spec"), "affinity").get("nodeAffinity")
-    spec["affinity"] = {key: value for key, value in affinity.items() if value}
-    return {**old, "metadata": metadata, "spec": spec}
-
-
-def _is(status: Object, kind: str) -> bool:
-    return any(one.get("type") == kind and one.get("status") == "True" for one in items(status, "conditions"))
-
-
-def check_job_status(out: Out, new: Object, old: Object) -> None:
-    status, before = part(new, "status"), part(old, "status")
-    for key in ("active", "succeeded", "failed", "ready", "terminating"):
-        check_nonnegative(out, status, key, "status")
-    complete, failed = _is(status, "Complete"), _is(status, "Failed")
-    path = "status.conditions"
-    if complete and failed:
-        out.append(causes.invalid_whole(path, "cannot set Complete=True and Failed=true conditions"))
-    if complete and _is(status, "FailureTarget"):
-        out.append(causes.invalid_whole(path, "cannot set Complete=True and FailureTarget=true conditions"))
-    for kind in ("Failed", "Complete", "FailureTarget", "SuccessCriteriaMet"):
-        if _is(before, kind) and not _is(status, kind):
-            terminal = "" if kind == "SuccessCriteriaMet" else "terminal "
-            out.append(causes.invalid_whole(path, f"cannot disable the {terminal}{kind}=True condition"))
-    if status.get("completionTime") is not None and not complete:
-        detail = "cannot set completionTime when there is no Complete=True condition"
-        out.append(causes.invalid("status.completionTime", status["completionTime"], detail))
-    if complete and not _is(before, "Complete"):
-        if status.get("completionTime") is None:
-            out.append(causes.required("status.completionTime", "completionTime is required for Complete jobs"))
-        if number(status, "active") > 0:
-            out.append(causes.invalid("status.active", status["active"], "active>0 is invalid for finished job"))
-    for key in ("failed", "succeeded"):
-        if number(status, key) < number(before, key):
-            out.append(causes.invalid(f"status.{key}", number(status, key), f"cannot decrease the {key} counter"))
 
 
 # --- CronJob --------------------------------------------------------------------------------------------------------------
@@ -360,7 +292,7 @@ def _check_cron_spec(out: Out, spec: Object, before: Object) -> None:
     if not schedule:
         out.append(causes.required("spec.schedule"))
     else:
-        problem = cron.problem_of(schedule)
+        problem = schedules.problem_of(schedule)
         if problem:
             out.append(causes.invalid("spec.schedule", schedule, problem))
         if "TZ" in schedule:
@@ -387,7 +319,7 @@ def _check_cron_spec(out: Out, spec: Object, before: Object) -> None:
 
 
 def _check_time_zone(out: Out, zone: str) -> None:
-    """Form only: whether the zone is known is up to the machine's time zone data, which the controller has to read anyway."""
+    """Where the machine has no time zone data, the form only."""
     if not zone:
         out.append(causes.invalid("spec.timeZone", zone, "timeZone must be nil or non-empty string"))
         return
@@ -398,3 +330,5 @@ def _check_time_zone(out: Out, zone: str) -> None:
     if zone.lower() == "local":
         detail = "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones"
         out.append(causes.invalid("spec.timeZone", zone, detail))
+    elif has_data() and zone_of(zone) is None:
+        out.append(causes.invalid("spec.timeZone", zone, f"unknown time zone {zone}"))

@@ -8,8 +8,9 @@ Next: api.validation.podspec.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 from edgekube.api import names
 from edgekube.api.objects import Object
@@ -43,14 +44,14 @@ _RECURSIVE: Final = ("Disabled", "Enabled", "IfPossible")
 _RESTART_POLICIES: Final = ("Always", "Never", "OnFailure")
 #: What an ephemeral container may not have, in upstream's order of fields.
 _NOT_EPHEMERAL: Final = (
-    "ports", "resources", "resizePolicy", "restartPolicy", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle",
+    "ports", "resources", "resizePolicy", "restartPolicy", "restartPolicyRules", "livenessProbe", "readinessProbe",
+    "startupProbe", "lifecycle",
 )  # fmt: skip
 _RULES_MAX: Final = 20
 _EXIT_CODES_MAX: Final = 255
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
+class Surroundings(Struct, frozen=True):
     """What a container's fields refer to in its pod."""
 
     volumes: dict[str, Object]

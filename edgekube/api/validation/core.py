@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from typing import Any, Final
 
 import orjson
 
+from edgekube.api.names import SUBDOMAIN_LENGTH_MAX, bytes_of
 from edgekube.api.objects import Object
 from edgekube.api.validation import causes
 from edgekube.api.validation.fields import (
@@ -42,6 +44,11 @@ from edgekube.api.validation.resources import check_quantity
 
 #: core/v1 MaxSecretSize: 1 MiB of values.
 DATA_BYTES_MAX: Final = 1024 * 1024
+_FEATURE: Final = re.compile("[A-Z][a-zA-Z0-9]*(/[a-zA-Z][a-zA-Z0-9]*)*")
+_FEATURE_WORDS: Final = (
+    "must start with an UpperCamelCase segment, with subsequent segments separated by '/' (e.g., MyFeature or "
+    "MyFeature/mySubFeature), and contain only alphanumeric characters and slashes"
+)
 _FROZEN: Final = "field is immutable when `immutable` is set"
 
 
@@ -52,10 +59,6 @@ def _size_of_base64(value: str) -> int:
     return len(value) * 3 // 4 - value.count("=", -2)
 
 
-def _size_of_text(value: str) -> int:
-    return len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass"))
-
-
 def check_config_map(out: Out, config_map: Object) -> None:
     data, binary = part(config_map, "data"), part(config_map, "binaryData")
     size_bytes = 0
@@ -63,7 +66,7 @@ def check_config_map(out: Out, config_map: Object) -> None:
         check(out, config_key(key), f"data[{key}]", key)
         if key in binary:
             out.append(causes.invalid(f"data[{key}]", key, "duplicate of key present in binaryData"))
-        size_bytes += _size_of_text(value or "")
+        size_bytes += bytes_of(value or "")
     for key, value in binary.items():
         check(out, config_key(key), f"binaryData[{key}]", key)
         size_bytes += _size_of_base64(value or "")
@@ -162,6 +165,7 @@ def check_node(out: Out, node: Object) -> None:
     spec = part(node, "spec")
     check_taints(out, items(spec, "taints"), "metadata.taints")
     _check_node_resources(out, node)
+    _check_declared_features(out, texts(part(node, "status"), "declaredFeatures"))
     _check_pod_cidrs(out, texts(spec, "podCIDRs"))
 
 
@@ -170,6 +174,20 @@ def _check_node_resources(out: Out, node: Object) -> None:
     for key in ("capacity", "allocatable"):
         for name, quantity in part(status, key).items():
             check_quantity(out, name, quantity, f"status.{key}.{name}")
+
+
+def _check_declared_features(out: Out, features: list[str]) -> None:
+    for i, name in enumerate(features):
+        field = f"status.declaredFeatures[{i}]"
+        if len(name) > SUBDOMAIN_LENGTH_MAX:
+            detail = f'invalid feature name "{name}": must be no more than {SUBDOMAIN_LENGTH_MAX} characters'
+            out.append(causes.invalid(field, name, detail))
+        elif not _FEATURE.fullmatch(name):
+            out.append(causes.invalid(field, name, f'invalid feature name "{name}": {_FEATURE_WORDS}'))
+        if i and name == features[i - 1]:
+            out.append(causes.duplicate(field, name))
+        elif i and name < features[i - 1]:
+            out.append(causes.invalid(field, name, "list must be sorted alphabetically"))
 
 
 def _check_pod_cidrs(out: Out, cidrs: list[str]) -> None:
@@ -189,6 +207,7 @@ def _check_pod_cidrs(out: Out, cidrs: list[str]) -> None:
 def check_node_update(out: Out, new: Object, old: Object) -> None:
     spec, before = part(new, "spec"), part(old, "spec")
     _check_node_resources(out, new)
+    _check_declared_features(out, texts(part(new, "status"), "declaredFeatures"))
     addresses = [(text(one, "type"), text(one, "address")) for one in items(part(new, "status"), "addresses")]
     again = repeated(addresses)
     for i, address in enumerate(addresses):

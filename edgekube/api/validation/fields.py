@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Collection, Hashable, Iterable
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
@@ -80,10 +81,31 @@ class EnoughFound(Exception):
 class Findings(list[Cause]):
     """Where causes are put. At the bound the search ends: nobody reads the thousandth fault, and a body can have a million."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._characters = 0
+
     def append(self, cause: Cause) -> None:
         super().append(cause)
-        if len(self) >= limits.VALIDATION_CAUSES_MAX:
+        self._characters += len(cause.field) + len(cause.message)
+        if len(self) >= limits.VALIDATION_CAUSES_MAX or self._characters > limits.VALIDATION_CAUSES_CHARACTERS_MAX:
             raise EnoughFound
+
+    def extend(self, found: Iterable[Cause]) -> None:
+        for cause in found:
+            self.append(cause)
+
+    def __iadd__(self, found: Iterable[Cause]) -> Findings:  # type: ignore[override,misc]
+        self.extend(found)
+        return self
+
+
+def gathered(look: Callable[[Findings], None]) -> list[Cause]:
+    """What ``look`` puts there, up to the bound."""
+    out = Findings()
+    with suppress(EnoughFound):
+        look(out)
+    return out
 
 
 def repeated(values: Iterable[Hashable]) -> set[int]:
@@ -195,6 +217,10 @@ def check_cidr(out: Out, value: str, field: str) -> bool:
     return True
 
 
+#: registry.checks excuses the control plane from this: on a switch without DHCP its nodes have no other addresses.
+IN_LINK_LOCAL: Final = "may not be in the link-local range (169.254.0.0/16, fe80::/10)"
+
+
 def check_not_special_ip(out: Out, value: str, field: str) -> None:
     """Addresses that mean nothing beyond one node: unspecified, loopback, link-local."""
     address = parse_ip(value)
@@ -206,7 +232,7 @@ def check_not_special_ip(out: Out, value: str, field: str) -> None:
     if address.is_loopback:
         out.append(causes.invalid(field, value, "may not be in the loopback range (127.0.0.0/8, ::1/128)"))
     if address.is_link_local:
-        out.append(causes.invalid(field, value, "may not be in the link-local range (169.254.0.0/16, fe80::/10)"))
+        out.append(causes.invalid(field, value, IN_LINK_LOCAL))
     if address in _LINK_LOCAL_MULTICAST[address.version]:
         out.append(causes.invalid(field, value, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"))
 

@@ -11,15 +11,15 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from edgekube import limits
 from edgekube.api import names
 from edgekube.api.names import NameCheck
 from edgekube.api.objects import Object
 from edgekube.api.validation import causes
 from edgekube.api.validation.fields import Out, check, items, label_value, part, qualified_name, same, text, texts
 
-#: 256 KiB over all keys and values.
-ANNOTATIONS_BYTES_MAX: Final = 256 * 1024
 _STANDARD_FINALIZERS: Final = frozenset({"kubernetes", "orphan", "foregroundDeletion"})
+NOT_QUALIFIED: Final = "name is neither a standard finalizer name nor is it fully qualified"
 _UNCHANGING: Final = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
 
 
@@ -46,9 +46,9 @@ def check_annotations(out: Out, annotations: dict[str, Any] | None, field: str) 
     for key, value in annotations.items():
         for message in qualified_name(key.lower()):
             out.append(causes.invalid(field, key, message))
-        size_bytes += len(key) + len(value or "")
-    if size_bytes > ANNOTATIONS_BYTES_MAX:
-        out.append(causes.too_long(field, ANNOTATIONS_BYTES_MAX))
+        size_bytes += names.bytes_of(key) + names.bytes_of(value or "")
+    if size_bytes > limits.ANNOTATIONS_BYTES_MAX:
+        out.append(causes.too_long(field, limits.ANNOTATIONS_BYTES_MAX))
 
 
 def check_label_selector(out: Out, selector: Object | None, field: str) -> None:
@@ -74,21 +74,19 @@ def check_label_selector(out: Out, selector: Object | None, field: str) -> None:
 
 
 def check_finalizer(out: Out, name: str, field: str) -> None:
-    before = len(out)
     for message in qualified_name(name):
         out.append(causes.invalid(field, name, message))
-    if len(out) == before and "/" not in name and name not in _STANDARD_FINALIZERS:
-        out.append(causes.invalid(field, name, "name is neither a standard finalizer name nor is it fully qualified"))
+    if "/" not in name and name not in _STANDARD_FINALIZERS:
+        out.append(causes.invalid(field, name, NOT_QUALIFIED))
 
 
 def _check_finalizers(out: Out, finalizers: list[str], field: str) -> None:
-    for i, name in enumerate(finalizers):
-        messages = qualified_name(name)
-        for message in messages:
+    for name in finalizers:
+        for message in qualified_name(name):
             out.append(causes.invalid(field, name, message))
-        if not messages and "/" not in name and name not in _STANDARD_FINALIZERS:
-            detail = "name is neither a standard finalizer name nor is it fully qualified"
-            out.append(causes.invalid(f"{field}[{i}]", name, detail))
+    for i, name in enumerate(finalizers):
+        if "/" not in name and name not in _STANDARD_FINALIZERS:
+            out.append(causes.invalid(f"{field}[{i}]", name, NOT_QUALIFIED))
     if "orphan" in finalizers and "foregroundDeletion" in finalizers:
         out.append(causes.invalid(field, finalizers, "finalizer orphan and foregroundDeletion cannot be both set"))
 
@@ -97,7 +95,7 @@ def _check_owners(out: Out, metadata: Object, field: str) -> None:
     controller = ""
     for owner in items(metadata, "ownerReferences"):
         api_version, kind, name = text(owner, "apiVersion"), text(owner, "kind"), text(owner, "name")
-        if not api_version:
+        if not _version_of(api_version):
             out.append(causes.invalid(f"{field}.apiVersion", api_version, "version must not be empty"))
         for key in ("kind", "name", "uid"):
             if not text(owner, key):
@@ -115,9 +113,32 @@ def _check_owners(out: Out, metadata: Object, field: str) -> None:
                 controller = f"{kind}/{name}"
 
 
+def _version_of(api_version: str) -> str:
+    """ "": there is none, or it cannot be read."""
+    group, slash, version = api_version.rpartition("/")
+    return version if not slash or "/" not in group else ""
+
+
+def _check_managed_fields(out: Out, entries: list[Object], field: str) -> None:
+    """Those that come through the bookkeeping of api.managed: it drops what it cannot read, and keeps the rest as it came."""
+    for i, entry in enumerate(entries):
+        path = f"{field}[{i}]"
+        operation, fields_type, manager = text(entry, "operation"), text(entry, "fieldsType"), text(entry, "manager")
+        if operation not in ("Apply", "Update"):
+            out.append(causes.invalid(f"{path}.operation", operation, "must be `Apply` or `Update`"))
+        if fields_type and fields_type != "FieldsV1":
+            out.append(causes.invalid(f"{path}.fieldsType", fields_type, "must be `FieldsV1`"))
+        if names.bytes_of(manager) > limits.FIELD_MANAGER_BYTES_MAX:
+            out.append(causes.too_long(f"{path}.manager", limits.FIELD_MANAGER_BYTES_MAX))
+        else:
+            check(out, names.field_manager(manager), f"{path}.manager", manager)
+        if names.bytes_of(text(entry, "subresource")) > limits.MANAGED_SUBRESOURCE_BYTES_MAX:
+            out.append(causes.too_long(f"{path}.subresource", limits.MANAGED_SUBRESOURCE_BYTES_MAX))
+
+
 def _prefix(generate_name: str) -> str:
-    """A prefix may end in a dash, for something follows it."""
-    return generate_name[:-1] + "a" if len(generate_name) > 1 and generate_name.endswith("-") else generate_name
+    """A prefix may end in a dash, for something follows it; upstream asks about it without the two last characters."""
+    return generate_name[:-2] + "a" if len(generate_name) > 1 and generate_name.endswith("-") else generate_name
 
 
 def _check_common(out: Out, metadata: Object) -> None:
@@ -130,11 +151,13 @@ def _check_common(out: Out, metadata: Object) -> None:
         _check_owners(out, metadata, "metadata.ownerReferences")
     if metadata.get("finalizers"):
         _check_finalizers(out, texts(metadata, "finalizers"), "metadata.finalizers")
+    if metadata.get("managedFields"):
+        _check_managed_fields(out, items(metadata, "managedFields"), "metadata.managedFields")
 
 
 def check_metadata(out: Out, metadata: Object, namespaced: bool, check_name: NameCheck) -> None:
     """On create, after the registry has filled name, namespace and uid."""
-    generate_name, name, namespace = (text(metadata, key) for key in ("generateName", "name", "namespace"))
+    generate_name, name, namespace = text(metadata, "generateName"), text(metadata, "name"), text(metadata, "namespace")
     if generate_name:
         check(out, check_name(_prefix(generate_name)), "metadata.generateName", generate_name)
     if not name:

@@ -132,7 +132,7 @@ def _check_backend(out: Out, backend: Object, field: str) -> None:
         if not name:
             out.append(causes.required(f"{field}.service.name"))
         else:
-            check(out, names.dns1035_label(name), f"{field}.service.name", name)
+            check(out, names.dns1123_label(name), f"{field}.service.name", name)
         port_named, port_numbered = text(port, "name"), number(port, "number")
         if port_named and port_numbered:
             out.append(causes.invalid(field, "", "cannot set both port name & port number"))

@@ -4,21 +4,21 @@ Enters: defaulted pods, new and old; the subresource through which they change.
 Leaves: causes appended to ``out``.
 Holds: a running pod's spec is fixed but for images, a shorter deadline, added tolerations, and lifted scheduling gates.
 Source: core/validation ValidatePodCreate, ValidatePodUpdate, ValidatePodStatusUpdate, ValidatePodEphemeralContainersUpdate,
-    ValidatePodResize, ValidatePodBinding.
+    ValidatePodBinding.
 Next: api.validation.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from edgekube.api import names
 from edgekube.api.objects import Object
+from edgekube.api.restarting import could_restart_all, restarts
 from edgekube.api.validation import causes
 from edgekube.api.validation.fields import Out, check, check_ip, dns_subdomain, items, part, qualified_name, repeated, same, text
 from edgekube.api.validation.placement import check_tolerations
 from edgekube.api.validation.podspec import check_pod_annotations, check_pod_spec
-from edgekube.api.validation.resources import amount
 from edgekube.api.validation.security import APPARMOR_PREFIX
 
 _MIRROR: Final = "kubernetes.io/config.mirror"
@@ -29,10 +29,14 @@ _UPDATABLE: Final = (
     "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
 )
 _SYSTEM_CONDITIONS: Final = ("PodScheduled", "Ready", "Initialized")
-_STATUS_LISTS: Final = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
+_STATUS_LISTS: Final = {
+    "containerStatuses": "containers",
+    "initContainerStatuses": "initContainers",
+    "ephemeralContainerStatuses": "ephemeralContainers",
+}
 
 
-def _check_pod(out: Out, pod: Object) -> None:
+def check_pod(out: Out, pod: Object) -> None:
     metadata, spec = part(pod, "metadata"), part(pod, "spec")
     check_pod_annotations(out, metadata.get("annotations"), spec, "metadata.annotations")
     check_pod_spec(out, spec, "spec", is_pod=True, pod_name=text(metadata, "name"))
@@ -45,7 +49,7 @@ def _check_pod(out: Out, pod: Object) -> None:
 
 
 def check_pod_create(out: Out, pod: Object) -> None:
-    _check_pod(out, pod)
+    check_pod(out, pod)
     spec = part(pod, "spec")
     if spec.get("ephemeralContainers"):
         out.append(causes.forbidden("spec.ephemeralContainers", "cannot be set on create"))
@@ -55,7 +59,7 @@ def check_pod_create(out: Out, pod: Object) -> None:
 
 
 def check_pod_update(out: Out, new: Object, old: Object) -> None:
-    _check_pod(out, new)
+    check_pod(out, new)
     _check_annotation_changes(out, new, old)
     spec, old_spec = part(new, "spec"), part(old, "spec")
     for key in ("containers", "initContainers"):
@@ -184,23 +188,22 @@ def check_pod_status(out: Out, new: Object, old: Object) -> None:
         check(out, dns_subdomain(nominated), "status.nominatedNodeName", nominated)
     if old_status.get("qosClass") and text(status, "qosClass") != old_status["qosClass"]:
         out.append(causes.invalid("status.qosClass", text(status, "qosClass"), causes.IMMUTABLE))
-    sidecars = {text(one, "name") for one in items(old_spec, "initContainers") if one.get("restartPolicy") == "Always"}
-    for key in _STATUS_LISTS:
-        policy = "Never" if key == "ephemeralContainerStatuses" else text(old_spec, "restartPolicy")
-        _check_transitions(out, status, old_status, key, policy, sidecars if key == "initContainerStatuses" else set())
+    for key, group in _STATUS_LISTS.items():
+        if group == "ephemeralContainers" or not could_restart_all(old):
+            _check_transitions(out, status, old, key, group)
     _check_status_ips(out, status)
 
 
-def _check_transitions(out: Out, status: Object, old_status: Object, key: str, policy: str, exempt: set[str]) -> None:
+def _check_transitions(out: Out, status: Object, old: Object, key: str, group: str) -> None:
     """What has ended for good stays ended."""
-    if policy == "Always":
-        return
     after = {text(one, "name"): one for one in items(status, key)}
-    for i, before in enumerate(items(old_status, key)):
+    containers = {text(one, "name"): one for one in items(part(old, "spec"), group)}
+    for i, before in enumerate(items(part(old, "status"), key)):
         name, ended = text(before, "name"), part(before, "state").get("terminated")
-        if ended is None or name in exempt or name not in after:
+        if ended is None or name not in after:
             continue
-        if policy == "OnFailure" and ended.get("exitCode"):
+        container = containers.get(name) if group != "ephemeralContainers" else None
+        if container is not None and restarts(old, container, int(ended.get("exitCode") or 0)):
             continue
         if part(after[name], "state").get("terminated") is None:
             detail = "may not be transitioned to non-terminated state"
@@ -225,7 +228,7 @@ def check_ephemeral_update(out: Out, new: Object, old: Object) -> None:
     if _MIRROR in part(part(old, "metadata"), "annotations"):
         out.append(causes.forbidden("", "static pods do not support ephemeral containers"))
         return
-    _check_pod(out, new)
+    check_pod(out, new)
     after = {text(one, "name"): one for one in items(part(new, "spec"), "ephemeralContainers")}
     path = "spec.ephemeralContainers"
     for before in items(part(old, "spec"), "ephemeralContainers"):
@@ -238,48 +241,6 @@ def check_ephemeral_update(out: Out, new: Object, old: Object) -> None:
             shown = "\n".join(f"  {key}" for key in changed)
             detail = f"existing ephemeral containers {causes.quoted(name)} may not be changed\n{shown}"
             out.append(causes.forbidden(path, detail))
-
-
-def check_resize(out: Out, new: Object, old: Object) -> None:
-    spec, old_spec = part(new, "spec"), part(old, "spec")
-    if _MIRROR in part(part(old, "metadata"), "annotations"):
-        out.append(causes.forbidden("", "static pods cannot be resized"))
-        return
-    _check_pod(out, new)
-    for key in ("containers", "initContainers"):
-        if len(items(spec, key)) != len(items(old_spec, key)):
-            out.append(causes.forbidden("spec", "only cpu and memory resources are mutable"))
-            return
-        for i, (container, before) in enumerate(zip(items(spec, key), items(old_spec, key), strict=True)):
-            _check_container_resize(out, container, before, key, f"spec.{key}[{i}].resources")
-    fixed = (spec.keys() | old_spec.keys()) - {"containers", "initContainers", "resources"}
-    if not out and any(not same(spec.get(key), old_spec.get(key)) for key in fixed):
-        out.append(causes.forbidden("spec", "only cpu and memory resources are mutable"))
-
-
-def _check_container_resize(out: Out, container: Object, before: Object, key: str, field: str) -> None:
-    if key == "initContainers" and before.get("restartPolicy") != "Always":
-        if not same(container, before):
-            out.append(causes.forbidden("spec", "resources for non-sidecar init containers are immutable"))
-        return
-    resources, old_resources = part(container, "resources"), part(before, "resources")
-    rest, old_rest = ({k: v for k, v in one.items() if k not in ("resources", "resizePolicy")} for one in (container, before))
-    if not same(rest, old_rest) or _other_resources(resources) != _other_resources(old_resources):
-        of_whom = "" if key == "containers" else " for sidecar containers"
-        out.append(causes.forbidden("spec", f"only cpu and memory resources{of_whom} are mutable"))
-    for side in ("requests", "limits"):
-        if part(old_resources, side).keys() - part(resources, side).keys():
-            out.append(causes.forbidden(f"{field}.{side}", f"resource {side} cannot be removed"))
-    policies = {text(policy, "resourceName"): text(policy, "restartPolicy") for policy in items(container, "resizePolicy")}
-    limit, old_limit = amount(part(resources, "limits").get("memory")), amount(part(old_resources, "limits").get("memory"))
-    if limit is not None and old_limit is not None and limit < old_limit and policies.get("memory") == "":
-        detail = "memory limits cannot be decreased unless resizePolicy is RestartContainer"
-        out.append(causes.forbidden(f"{field}.limits[memory]", detail))
-
-
-def _other_resources(resources: Object) -> dict[str, Any]:
-    sides = {side: part(resources, side) for side in ("requests", "limits")}
-    return {f"{side}/{name}": q for side, values in sides.items() for name, q in values.items() if name not in ("cpu", "memory")}
 
 
 def check_binding(out: Out, binding: Object) -> None:

@@ -38,12 +38,15 @@ from edgekube.api.validation.metadata import check_annotations, check_labels, te
 from edgekube.api.validation.placement import check_affinity, check_tolerations, check_topology_spread
 from edgekube.api.validation.resources import amount, check_requirements
 from edgekube.api.validation.security import check_pod_security, check_security_annotations
+from edgekube.api.validation.variables import check_volumes_of_variables
 from edgekube.api.validation.volumes import check_volumes
 
 _RESTART_POLICIES: Final = ("Always", "OnFailure", "Never")
 _DNS_POLICIES: Final = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
 _PREEMPTION_POLICIES: Final = ("PreemptLowerPriority", "Never")
 _OPERATING_SYSTEMS: Final = ("linux", "windows")
+#: What the kernel has room for.
+_HOSTNAME_CHARACTERS_MAX: Final = 64
 _INT32_MAX: Final = 2**31 - 1
 _NAMESERVERS_MAX: Final = 3
 _SEARCHES_MAX: Final = 32
@@ -143,6 +146,8 @@ def check_pod_spec(out: Out, spec: Object, field: str, *, is_pod: bool, pod_name
     for key in ("hostname", "subdomain"):
         if spec.get(key):
             check(out, dns_label(spec[key]), f"{field}.{key}", spec[key])
+    if spec.get("hostnameOverride") is not None:
+        _check_kernel_name(out, spec, f"{field}.hostnameOverride")
     if spec.get("tolerations"):
         check_tolerations(out, items(spec, "tolerations"), f"{field}.tolerations")
     if spec.get("hostAliases"):
@@ -153,6 +158,17 @@ def check_pod_spec(out: Out, spec: Object, field: str, *, is_pod: bool, pod_name
         check_requirements(out, {"limits": spec["overhead"]}, set(), f"{field}.overhead")
     if spec.get("os") is not None:
         _check_os(out, spec, field)
+    check_volumes_of_variables(out, spec, field)
+
+
+def _check_kernel_name(out: Out, spec: Object, field: str) -> None:
+    name = text(spec, "hostnameOverride")
+    for other in ("setHostnameAsFQDN", "hostNetwork"):
+        if spec.get(other):
+            out.append(causes.forbidden(field, f"may not be specified when {other} is true"))
+    if len(name) > _HOSTNAME_CHARACTERS_MAX:
+        out.append(causes.too_long(field, _HOSTNAME_CHARACTERS_MAX))
+    check(out, dns_subdomain(name), field, name)
 
 
 def _check_resource_claims(out: Out, spec: Object, field: str) -> set[str]:

@@ -9,8 +9,9 @@ Next: api.validation.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Final, TypeAlias
+
+from msgspec import Struct, field
 
 from edgekube.api import names
 from edgekube.api.names import NameCheck
@@ -18,14 +19,19 @@ from edgekube.api.objects import Object
 from edgekube.api.validation import (
     admissionregistration,
     apps,
+    attachments,
     autoscaling,
     batch,
     control,
     core,
+    csi,
     devices,
     extensions,
+    job_changes,
     networking,
+    pod_resize,
     pods,
+    policies,
     quotas,
     rbac,
     services,
@@ -37,8 +43,7 @@ Check: TypeAlias = Callable[[Out, Object], None]
 Change: TypeAlias = Callable[[Out, Object, Object], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(Struct, frozen=True):
     """``update`` replaces ``create`` on update when it is there; ``subresources`` replace both."""
 
     create: Check | None = None
@@ -47,6 +52,9 @@ class Rules:
     name: NameCheck = names.dns1123_subdomain
     #: False for what is asked and never stored, and so has no name.
     metadata: bool = True
+    #: False: a finalizer may be a name without a domain and a slash, as upstream's generic check has it. The kinds of
+    #: admissionregistration, apiextensions, apiregistration and coordination are checked by no more than that one.
+    qualified_finalizers: bool = True
 
 
 PLAIN: Final = Rules()
@@ -72,7 +80,7 @@ _CORE: Final[dict[str, Rules]] = {
         {
             "status": pods.check_pod_status,
             "ephemeralcontainers": pods.check_ephemeral_update,
-            "resize": pods.check_resize,
+            "resize": pod_resize.check_resize,
         },
     ),
     "PodTemplate": Rules(core.check_pod_template),
@@ -82,7 +90,7 @@ _CORE: Final[dict[str, Rules]] = {
     "ResourceQuota": Rules(quotas.check_quota, quotas.check_quota_update, {"status": quotas.check_quota_status}),
     "Secret": Rules(core.check_secret, core.check_secret_update),
     "Service": Rules(
-        services.check_service, services.check_service_update, {"status": services.check_service_status}, names.dns1035_label
+        services.check_service, services.check_service_update, {"status": services.check_service_status}, names.dns1123_label
     ),
     "ServiceAccount": PLAIN,
 }
@@ -100,13 +108,20 @@ _APPS: Final[dict[str, Rules]] = {
     ),
 }
 
-_WEBHOOKS: Final = Rules(admissionregistration.check_webhooks)
+_WEBHOOKS: Final = Rules(admissionregistration.check_webhooks, qualified_finalizers=False)
 _ADMISSION: Final[dict[str, Rules]] = {
-    "MutatingAdmissionPolicy": Rules(admissionregistration.check_mutating_policy),
-    "MutatingAdmissionPolicyBinding": Rules(admissionregistration.check_mutating_binding),
+    "MutatingAdmissionPolicy": Rules(
+        policies.check_mutating_policy, policies.check_mutating_policy_update, qualified_finalizers=False
+    ),
+    "MutatingAdmissionPolicyBinding": Rules(policies.check_mutating_binding, qualified_finalizers=False),
     "MutatingWebhookConfiguration": _WEBHOOKS,
-    "ValidatingAdmissionPolicy": Rules(admissionregistration.check_validating_policy),
-    "ValidatingAdmissionPolicyBinding": Rules(admissionregistration.check_validating_binding),
+    "ValidatingAdmissionPolicy": Rules(
+        policies.check_validating_policy,
+        policies.check_validating_policy_update,
+        {"status": policies.check_validating_policy_status},
+        qualified_finalizers=False,
+    ),
+    "ValidatingAdmissionPolicyBinding": Rules(policies.check_validating_binding, qualified_finalizers=False),
     "ValidatingWebhookConfiguration": _WEBHOOKS,
 }
 
@@ -116,7 +131,7 @@ _AUTOSCALER: Final = Rules(
 
 _BATCH: Final[dict[str, Rules]] = {
     "CronJob": Rules(batch.check_cron_job, batch.check_cron_job_update),
-    "Job": Rules(batch.check_job, batch.check_job_update, {"status": batch.check_job_status}),
+    "Job": Rules(batch.check_job, job_changes.check_job_update, {"status": job_changes.check_job_status}),
 }
 
 _CERTIFICATES: Final[dict[str, Rules]] = {
@@ -153,11 +168,13 @@ _RESOURCE: Final[dict[str, Rules]] = {
 }
 
 _STORAGE: Final[dict[str, Rules]] = {
-    "CSIDriver": Rules(storage.check_csi_driver, storage.check_csi_driver_update),
-    "CSINode": Rules(storage.check_csi_node),
-    "CSIStorageCapacity": Rules(storage.check_capacity, storage.check_capacity_update),
+    "CSIDriver": Rules(csi.check_csi_driver, csi.check_csi_driver_update),
+    "CSINode": Rules(csi.check_csi_node, csi.check_csi_node_update),
+    "CSIStorageCapacity": Rules(csi.check_capacity, csi.check_capacity_update),
     "StorageClass": Rules(storage.check_storage_class, storage.check_storage_class_update),
-    "VolumeAttachment": Rules(storage.check_attachment, storage.check_attachment_update),
+    "VolumeAttachment": Rules(
+        attachments.check_attachment, attachments.check_attachment_update, {"status": attachments.check_attachment_update}
+    ),
     "VolumeAttributesClass": Rules(storage.check_attributes_class, storage.check_attributes_class_update),
 }
 
@@ -168,9 +185,16 @@ GROUPS: Final[dict[str, dict[str, Rules]]] = {
     "v1": _CORE,
     "admissionregistration.k8s.io/v1": _ADMISSION,
     "apiextensions.k8s.io/v1": {
-        "CustomResourceDefinition": Rules(extensions.check_definition, extensions.check_definition_update),
+        "CustomResourceDefinition": Rules(
+            extensions.check_definition,
+            extensions.check_definition_update,
+            {"status": extensions.check_definition_status},
+            qualified_finalizers=False,
+        ),
     },
-    "apiregistration.k8s.io/v1": {"APIService": Rules(extensions.check_api_service, name=names.path_segment)},
+    "apiregistration.k8s.io/v1": {
+        "APIService": Rules(extensions.check_api_service, name=names.path_segment, qualified_finalizers=False)
+    },
     "apps/v1": _APPS,
     "authentication.k8s.io/v1": dict.fromkeys(("SelfSubjectReview", "TokenReview"), _REVIEW),
     "authorization.k8s.io/v1": dict.fromkeys(
@@ -180,7 +204,7 @@ GROUPS: Final[dict[str, dict[str, Rules]]] = {
     "autoscaling/v2": {"HorizontalPodAutoscaler": _AUTOSCALER},
     "batch/v1": _BATCH,
     "certificates.k8s.io/v1": _CERTIFICATES,
-    "coordination.k8s.io/v1": {"Lease": Rules(control.check_lease)},
+    "coordination.k8s.io/v1": {"Lease": Rules(control.check_lease, qualified_finalizers=False)},
     "discovery.k8s.io/v1": {
         "EndpointSlice": Rules(networking.check_endpoint_slice, networking.check_endpoint_slice_update),
     },

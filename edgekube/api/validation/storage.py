@@ -1,4 +1,4 @@
-"""PersistentVolumes, claims, and the storage.k8s.io group.
+"""PersistentVolumes, claims, and the classes of both.
 
 Enters: defaulted objects; the old one on update.
 Leaves: causes appended to ``out``.
@@ -10,10 +10,11 @@ Next: api.validation.
 from __future__ import annotations
 
 import posixpath
-from typing import Final
+from typing import Any, Final
 
 from edgekube.api.objects import Object
 from edgekube.api.validation import causes
+from edgekube.api.validation.csi import check_driver_name
 from edgekube.api.validation.fields import (
     Out,
     check,
@@ -30,7 +31,7 @@ from edgekube.api.validation.fields import (
     text,
     texts,
 )
-from edgekube.api.validation.metadata import check_label_key, check_label_selector
+from edgekube.api.validation.metadata import check_label_key
 from edgekube.api.validation.placement import check_node_selector
 from edgekube.api.validation.resources import amount, check_positive_quantity
 from edgekube.api.validation.volumes import VOLUME_MODES, check_access_modes, check_claim_spec, check_source
@@ -41,13 +42,16 @@ _SOURCES: Final = (
     "azureDisk", "scaleIO", "local", "storageos", "csi",
 )  # fmt: skip
 _RECLAIM: Final = ("Delete", "Recycle", "Retain")
+_INLINE: Final = "in the context of inline volumes"
 _BINDING_MODES: Final = ("Immediate", "WaitForFirstConsumer")
-_FS_GROUP_POLICIES: Final = ("File", "None", "ReadWriteOnceWithFSType")
-_LIFECYCLE_MODES: Final = ("Ephemeral", "Persistent")
 _PARAMETERS_BYTES_MAX: Final = 256 * 1024
 _PARAMETERS_MAX: Final = 512
-_DRIVER_NAME_CHARACTERS_MAX: Final = 63
 _BETA_CLASS: Final = "volume.beta.kubernetes.io/storage-class"
+#: What may be said of a resize, in status.allocatedResourceStatuses.
+_RESIZE_STATES: Final = (
+    "ControllerResizeInfeasible", "ControllerResizeInProgress", "NodeResizeInfeasible", "NodeResizeInProgress",
+    "NodeResizePending",
+)  # fmt: skip
 _CLAIM_FREE: Final = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
 
 
@@ -55,60 +59,90 @@ _CLAIM_FREE: Final = "spec is immutable after creation except resources.requests
 
 
 def check_volume(out: Out, volume: Object) -> None:
-    spec = part(volume, "spec")
-    check_access_modes(out, spec, "spec")
-    capacity = part(spec, "capacity")
-    if not capacity:
-        out.append(causes.required("spec.capacity"))
-    elif set(capacity) != {"storage"}:
-        out.append(causes.not_supported("spec.capacity", capacity, ("storage",)))
-    for name, quantity in capacity.items():
-        check_positive_quantity(out, quantity, f"spec.capacity[{name}]")
-    check_one_of(out, spec, "persistentVolumeReclaimPolicy", "spec", _RECLAIM, needed=False)
-    affinity = spec.get("nodeAffinity")
-    if affinity is not None:
-        if affinity.get("required") is None:
-            out.append(causes.required("spec.nodeAffinity.required", "must specify required node constraints"))
-        else:
-            check_node_selector(out, affinity["required"], "spec.nodeAffinity.required")
-    _check_volume_source(out, spec, has_affinity=affinity is not None)
-    if text(spec, "storageClassName"):
-        check(out, dns_subdomain(text(spec, "storageClassName")), "spec.storageClassName", text(spec, "storageClassName"))
-    check_one_of(out, spec, "volumeMode", "spec", VOLUME_MODES, needed=False)
-    attributes = spec.get("volumeAttributesClassName")
-    if attributes is not None:
-        if not attributes:
-            out.append(causes.required("spec.volumeAttributesClassName", "an empty string is disallowed"))
-        else:
-            check(out, dns_subdomain(attributes), "spec.volumeAttributesClassName", attributes)
+    check_volume_spec(out, part(volume, "spec"), "spec")
+
+
+def check_volume_spec(out: Out, spec: Object, path: str, *, inline: bool = False) -> None:
+    """``inline``: of a VolumeAttachment, for a volume of a pod that is no object of its own."""
+    if inline:
+        for key in ("claimRef", "capacity"):
+            if spec.get(key):
+                out.append(causes.forbidden(f"{path}.{key}", f"may not be specified {_INLINE}"))
         if spec.get("csi") is None:
-            out.append(causes.required("spec.csi", "has to be specified when using volumeAttributesClassName"))
+            out.append(causes.required(f"{path}.csi", f"has to be specified {_INLINE}"))
+    check_access_modes(out, spec, path, missing="")
+    if inline:
+        if spec.get("persistentVolumeReclaimPolicy") not in (None, "", "Retain"):
+            detail = f"may only be Retain {_INLINE}"
+            out.append(causes.forbidden(f"{path}.persistentVolumeReclaimPolicy", detail))
+    else:
+        _check_volume_capacity(out, part(spec, "capacity"), f"{path}.capacity")
+        check_one_of(out, spec, "persistentVolumeReclaimPolicy", path, _RECLAIM, needed=False)
+    affinity = spec.get("nodeAffinity")
+    if affinity is not None and inline:
+        out.append(causes.forbidden(f"{path}.nodeAffinity", f"may not be specified {_INLINE}"))
+    elif affinity is not None and affinity.get("required") is None:
+        out.append(causes.required(f"{path}.nodeAffinity.required", "must specify required node constraints"))
+    elif affinity is not None:
+        check_node_selector(out, affinity["required"], f"{path}.nodeAffinity.required")
+    _check_volume_source(out, spec, path, has_affinity=affinity is not None and not inline)
+    if text(spec, "storageClassName"):
+        if inline:
+            out.append(causes.forbidden(f"{path}.storageClassName", f"may not be specified {_INLINE}"))
+        else:
+            check(out, dns_subdomain(text(spec, "storageClassName")), f"{path}.storageClassName", text(spec, "storageClassName"))
+    if not inline:
+        check_one_of(out, spec, "volumeMode", path, VOLUME_MODES, needed=False)
+        _check_volume_attributes(out, spec, path)
+    elif spec.get("volumeMode") not in (None, "Filesystem"):
+        out.append(causes.forbidden(f"{path}.volumeMode", f"may not specify volumeMode other than Filesystem {_INLINE}"))
 
 
-def _check_volume_source(out: Out, spec: Object, *, has_affinity: bool) -> None:
+def _check_volume_capacity(out: Out, capacity: Object, path: str) -> None:
+    if not capacity:
+        out.append(causes.required(path))
+    elif set(capacity) != {"storage"}:
+        out.append(causes.not_supported(path, capacity, ("storage",)))
+    for name, quantity in capacity.items():
+        check_positive_quantity(out, quantity, f"{path}[{name}]")
+
+
+def _check_volume_attributes(out: Out, spec: Object, path: str) -> None:
+    attributes = spec.get("volumeAttributesClassName")
+    if attributes is None:
+        return
+    if not attributes:
+        out.append(causes.required(f"{path}.volumeAttributesClassName", "an empty string is disallowed"))
+    else:
+        check(out, dns_subdomain(attributes), f"{path}.volumeAttributesClassName", attributes)
+    if spec.get("csi") is None:
+        out.append(causes.required(f"{path}.csi", "has to be specified when using volumeAttributesClassName"))
+
+
+def _check_volume_source(out: Out, spec: Object, path: str, *, has_affinity: bool) -> None:
     given = [key for key in _SOURCES if spec.get(key) is not None]
     if not given:
-        out.append(causes.required("spec", "must specify a volume type"))
+        out.append(causes.required(path, "must specify a volume type"))
         return
     for key in given[1:]:
-        out.append(causes.forbidden(f"spec.{key}", "may not specify more than 1 volume type"))
+        out.append(causes.forbidden(f"{path}.{key}", "may not specify more than 1 volume type"))
     kind = given[0]
-    source, path = spec[kind], f"spec.{kind}"
+    source, within = spec[kind], f"{path}.{kind}"
     if kind == "local":
-        if check_present(out, source, "path", path):
-            check_no_backsteps(out, source["path"], f"{path}.path")
+        if check_present(out, source, "path", within):
+            check_no_backsteps(out, source["path"], f"{within}.path")
         if not has_affinity:
-            out.append(causes.required(f"{path}.nodeAffinity", "Local volume requires node affinity"))
+            out.append(causes.required(f"{within}.nodeAffinity", "Local volume requires node affinity"))
     elif kind == "csi":
-        _check_driver(out, text(source, "driver"), f"{path}.driver")
-        check_present(out, source, "volumeHandle", path)
+        check_driver_name(out, text(source, "driver"), f"{within}.driver")
+        check_present(out, source, "volumeHandle", within)
     else:
-        check_source(out, kind, source, path)
+        check_source(out, kind, source, within)
     if kind == "hostPath" and spec.get("persistentVolumeReclaimPolicy") == "Recycle":
         host_path = text(source, "path")
         if host_path and posixpath.normpath(host_path) == "/":
             detail = "may not be 'recycle' for a hostPath mount of '/'"
-            out.append(causes.forbidden("spec.persistentVolumeReclaimPolicy", detail))
+            out.append(causes.forbidden(f"{path}.persistentVolumeReclaimPolicy", detail))
 
 
 def check_volume_update(out: Out, new: Object, old: Object) -> None:
@@ -173,19 +207,48 @@ def check_claim_update(out: Out, new: Object, old: Object) -> None:
         if size <= has:
             out.append(causes.forbidden("spec.resources.requests.storage", "field can not be less than status.capacity"))
     check_immutable(out, spec.get("volumeMode"), before.get("volumeMode"), "volumeMode")
-    if before.get("volumeAttributesClassName"):
-        chosen, path = spec.get("volumeAttributesClassName"), "spec.volumeAttributesClassName"
-        if chosen is None:
-            out.append(causes.forbidden(path, "update from non-nil value to nil is forbidden"))
-        elif not chosen:
-            out.append(causes.forbidden(path, "update from non-nil value to an empty string is forbidden"))
+    chosen, path = spec.get("volumeAttributesClassName"), "spec.volumeAttributesClassName"
+    current = part(old, "status").get("currentVolumeAttributesClassName")
+    if current is not None and chosen != before.get("volumeAttributesClassName") and not chosen:
+        what = "nil" if chosen is None else "empty string"
+        out.append(
+            causes.forbidden(path, f"update to {what} is forbidden when status.currentVolumeAttributesClassName is not nil")
+        )
 
 
 def check_claim_status(out: Out, new: Object, old: Object) -> None:
-    for name, quantity in part(part(new, "status"), "capacity").items():
-        value = amount(quantity)
-        if value is not None and value < 0:
-            out.append(causes.invalid(f"status.capacity[{name}]", str(quantity), "must be a valid resource quantity"))
+    status = part(new, "status")
+    for name, quantity in part(status, "capacity").items():
+        _check_amount(out, quantity, f"status.capacity[{name}]")
+    path = "status.allocatedResourceStatuses"
+    for name, state in part(status, "allocatedResourceStatuses").items():
+        _check_resource_key(out, name, path)
+        if state not in _RESIZE_STATES:
+            out.append(causes.not_supported(path, name, _RESIZE_STATES))
+    path = "status.allocatedResources"
+    for name, quantity in part(status, "allocatedResources").items():
+        if _check_resource_key(out, name, path):
+            _check_amount(out, quantity, f"{path}[{name}]")
+
+
+def _check_amount(out: Out, quantity: Any, field: str) -> None:
+    value = amount(quantity)
+    if value is not None and value < 0:
+        out.append(causes.invalid(field, str(quantity), "must be a valid resource quantity"))
+
+
+def _check_resource_key(out: Out, name: str, field: str) -> bool:
+    messages = qualified_name(name)
+    if messages:
+        check(out, messages, field, name)
+    elif name != "storage" and _is_native(name):
+        out.append(causes.not_supported(field, name, ("storage",)))
+        return False
+    return not messages
+
+
+def _is_native(name: str) -> bool:
+    return "/" not in name or "kubernetes.io/" in name
 
 
 # --- storage.k8s.io --------------------------------------------------------------------------------------------------
@@ -204,12 +267,16 @@ def _check_parameters(out: Out, parameters: Object, field: str) -> None:
         out.append(causes.too_long(field, _PARAMETERS_BYTES_MAX))
 
 
-def check_storage_class(out: Out, storage_class: Object) -> None:
-    provisioner = text(storage_class, "provisioner")
-    if not provisioner:
-        out.append(causes.required("provisioner"))
+def _check_provisioner(out: Out, obj: Object, key: str) -> None:
+    name = text(obj, key)
+    if not name:
+        out.append(causes.required(key))
     else:
-        check(out, qualified_name(provisioner.lower()), "provisioner", provisioner)
+        check(out, qualified_name(name.lower()), key, name)
+
+
+def check_storage_class(out: Out, storage_class: Object) -> None:
+    _check_provisioner(out, storage_class, "provisioner")
     _check_parameters(out, part(storage_class, "parameters"), "parameters")
     check_one_of(out, storage_class, "reclaimPolicy", "", ("Delete", "Retain"), needed=False)
     check_one_of(out, storage_class, "volumeBindingMode", "", _BINDING_MODES)
@@ -238,114 +305,13 @@ def _check_topologies(out: Out, terms: list[Object]) -> None:
 
 
 def check_storage_class_update(out: Out, new: Object, old: Object) -> None:
-    if not same(new.get("parameters"), old.get("parameters")):
-        out.append(causes.forbidden("parameters", "updates to parameters are forbidden."))
-    if text(new, "provisioner") != text(old, "provisioner"):
-        out.append(causes.forbidden("provisioner", "updates to provisioner are forbidden."))
-    if new.get("reclaimPolicy") != old.get("reclaimPolicy"):
-        out.append(causes.forbidden("reclaimPolicy", "updates to reclaimPolicy are forbidden."))
-    check_immutable(out, new.get("volumeBindingMode"), old.get("volumeBindingMode"), "volumeBindingMode")
     check_storage_class(out, new)
-
-
-def _check_driver(out: Out, driver: str, field: str) -> None:
-    if not driver:
-        out.append(causes.required(field))
-        return
-    if len(driver) > _DRIVER_NAME_CHARACTERS_MAX:
-        out.append(causes.too_long(field, _DRIVER_NAME_CHARACTERS_MAX))
-    check(out, dns_subdomain(driver.lower()), field, driver)
-
-
-def check_csi_driver(out: Out, driver: Object) -> None:
-    _check_driver(out, text(part(driver, "metadata"), "name"), "metadata.name")
-    spec = part(driver, "spec")
-    for key in ("attachRequired", "podInfoOnMount", "storageCapacity"):
-        if spec.get(key) is None:
-            out.append(causes.required(f"spec.{key}"))
-    check_one_of(out, spec, "fsGroupPolicy", "spec", _FS_GROUP_POLICIES, needed=False)
-    for i, mode in enumerate(texts(spec, "volumeLifecycleModes")):
-        if mode not in _LIFECYCLE_MODES:
-            out.append(causes.not_supported(f"spec.volumeLifecycleModes[{i}]", mode, _LIFECYCLE_MODES))
-    audiences = [text(request, "audience") for request in items(spec, "tokenRequests")]
-    again = repeated(audiences)
-    for i, request in enumerate(items(spec, "tokenRequests")):
-        if i in again:
-            out.append(causes.duplicate(f"spec.tokenRequests[{i}].audience", audiences[i]))
-        seconds = request.get("expirationSeconds")
-        if isinstance(seconds, int):
-            if seconds < 600:
-                detail = "may not specify a duration less than 10 minutes"
-                out.append(causes.invalid(f"spec.tokenRequests[{i}].expirationSeconds", seconds, detail))
-            if seconds > 2**32:
-                detail = "may not specify a duration larger than 2^32 seconds"
-                out.append(causes.invalid(f"spec.tokenRequests[{i}].expirationSeconds", seconds, detail))
-
-
-def check_csi_driver_update(out: Out, new: Object, old: Object) -> None:
-    check_csi_driver(out, new)
-    spec, before = part(new, "spec"), part(old, "spec")
-    for key in ("attachRequired", "volumeLifecycleModes"):
-        check_immutable(out, spec.get(key), before.get(key), f"spec.{key}")
-
-
-def check_csi_node(out: Out, node: Object) -> None:
-    seen: set[str] = set()
-    for i, driver in enumerate(items(part(node, "spec"), "drivers")):
-        path, name = f"spec.drivers[{i}]", text(driver, "name")
-        _check_driver(out, name, f"{path}.name")
-        if name in seen:
-            out.append(causes.duplicate(f"{path}.name", name))
-        seen.add(name)
-        check_present(out, driver, "nodeID", path)
-        for key in texts(driver, "topologyKeys"):
-            check(out, qualified_name(key), path, key)
-
-
-def check_capacity(out: Out, capacity: Object) -> None:
-    name = text(capacity, "storageClassName")
-    if name or check_present(out, capacity, "storageClassName", ""):
-        check(out, dns_subdomain(name), "storageClassName", name)
-    check_label_selector(out, capacity.get("nodeTopology"), "nodeTopology")
-    for key in ("capacity", "maximumVolumeSize"):
-        value = amount(capacity[key]) if capacity.get(key) is not None else None
-        if value is not None and value < 0:
-            out.append(causes.invalid(key, str(capacity[key]), causes.NEGATIVE))
-
-
-def check_capacity_update(out: Out, new: Object, old: Object) -> None:
-    check_capacity(out, new)
-    check_immutable(out, new.get("nodeTopology"), old.get("nodeTopology"), "nodeTopology")
-    check_immutable(out, new.get("storageClassName"), old.get("storageClassName"), "storageClassName")
-
-
-def check_attachment(out: Out, attachment: Object) -> None:
-    spec = part(attachment, "spec")
-    attacher = text(spec, "attacher")
-    _check_driver(out, attacher, "spec.attacher")
-    source, node = part(spec, "source"), text(spec, "nodeName")
-    name, inline = source.get("persistentVolumeName"), source.get("inlineVolumeSpec")
-    if name is None and inline is None:
-        detail = "must specify exactly one of inlineVolumeSpec and persistentVolumeName"
-        out.append(causes.required("spec.source", detail))
-    elif name is not None and inline is not None:
-        detail = "must specify exactly one of inlineVolumeSpec and persistentVolumeName"
-        out.append(causes.forbidden("spec.source", detail))
-    elif name is not None and not name:
-        out.append(causes.required("spec.source.persistentVolumeName", "must specify non empty persistentVolumeName"))
-    if not node:
-        out.append(causes.required("spec.nodeName"))
-    else:
-        check(out, dns_subdomain(node), "spec.nodeName", node)
-
-
-def check_attachment_update(out: Out, new: Object, old: Object) -> None:
-    check_attachment(out, new)
-    check_immutable(out, new.get("spec"), old.get("spec"), "spec")
+    for key in ("parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"):
+        check_immutable(out, new.get(key), old.get(key), key)
 
 
 def check_attributes_class(out: Out, attributes: Object) -> None:
-    _check_driver(out, text(attributes, "driverName"), "driverName")
+    _check_provisioner(out, attributes, "driverName")
     parameters = part(attributes, "parameters")
     if not parameters:
         out.append(causes.required("parameters", "must contain at least one key/value pair"))
@@ -357,3 +323,4 @@ def check_attributes_class_update(out: Out, new: Object, old: Object) -> None:
         out.append(causes.forbidden("driverName", "updates to driverName are forbidden."))
     if not same(new.get("parameters"), old.get("parameters")):
         out.append(causes.forbidden("parameters", "updates to parameters are forbidden."))
+    check_attributes_class(out, new)

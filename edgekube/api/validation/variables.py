@@ -20,6 +20,7 @@ from edgekube.api.validation.fields import (
     check_local_path,
     check_present,
     config_key,
+    dns_label,
     dns_subdomain,
     env_name,
     items,
@@ -65,19 +66,41 @@ def _check_value_from(out: Out, variable: Object, field: str) -> None:
         elif key == "resourceFieldRef":
             check_resource_field_ref(out, reference, path, in_file=False)
         elif key == "fileKeyRef":
-            check_present(out, reference, "volumeName", path)
-            check_present(out, reference, "path", path)
-            check_local_path(out, text(reference, "path"), f"{path}.path")
-            check_present(out, reference, "key", path)
+            check_file_key_ref(out, reference, path)
         else:
             _check_key_ref(out, reference, path)
     if not given:
-        detail = "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`"
+        detail = "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`"
         out.append(causes.invalid(field, "", detail))
     elif variable.get("value"):
         out.append(causes.invalid(field, "", "may not be specified when `value` is not empty"))
     elif len(given) > 1:
         out.append(causes.invalid(field, "", "may not have more than one field specified at a time"))
+
+
+def check_file_key_ref(out: Out, reference: Object, field: str) -> None:
+    if check_present(out, reference, "key", field):
+        check(out, env_name(text(reference, "key")), f"{field}.key", reference["key"])
+    if check_present(out, reference, "volumeName", field):
+        check(out, dns_label(text(reference, "volumeName")), f"{field}.volumeName", reference["volumeName"])
+    if check_present(out, reference, "path", field):
+        check_local_path(out, text(reference, "path"), f"{field}.path")
+
+
+def check_volumes_of_variables(out: Out, spec: Object, field: str) -> None:
+    """Files with variables lie in an emptyDir of the pod."""
+    volumes = {text(volume, "name"): volume for volume in items(spec, "volumes")}
+    for part in ("initContainers", "containers", "ephemeralContainers"):
+        for i, container in enumerate(items(spec, part)):
+            for j, variable in enumerate(items(container, "env")):
+                reference = (variable.get("valueFrom") or {}).get("fileKeyRef")
+                if reference is None:
+                    continue
+                name, path = text(reference, "volumeName"), f"{field}.{part}[{i}].env[{j}].valueFrom.fileKeyRef.volumeName"
+                if name not in volumes:
+                    out.append(causes.not_found(path, name))
+                elif volumes[name].get("emptyDir") is None:
+                    out.append(causes.invalid(path, name, "referenced volume must be of type emptyDir"))
 
 
 def _check_key_ref(out: Out, reference: Object, field: str) -> None:

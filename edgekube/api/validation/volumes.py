@@ -309,10 +309,10 @@ ACCESS_MODES: Final = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWr
 VOLUME_MODES: Final = ("Block", "Filesystem")
 
 
-def check_access_modes(out: Out, spec: Object, field: str) -> None:
+def check_access_modes(out: Out, spec: Object, field: str, missing: str = "at least 1 access mode is required") -> None:
     modes = spec.get("accessModes") or []
     if not modes:
-        out.append(causes.required(f"{field}.accessModes", "at least 1 access mode is required"))
+        out.append(causes.required(f"{field}.accessModes", missing))
     for mode in modes:
         if mode not in ACCESS_MODES:
             out.append(causes.not_supported(f"{field}.accessModes", mode, ACCESS_MODES))

@@ -121,7 +121,8 @@ class _Step:
         if annotations_of(self.deployment).get(facts.REVISION) == revision:
             return []
         patch = {"metadata": {"annotations": {facts.REVISION: revision}}}
-        return [Patch(DEPLOYMENT, namespace_of(self.deployment), name_of(self.deployment), patch)]
+        # As status: an annotation that a user sets would count in metadata.generation.
+        return [Patch(DEPLOYMENT, namespace_of(self.deployment), name_of(self.deployment), patch, subresource="status")]
 
     # ReplicaSets.
 

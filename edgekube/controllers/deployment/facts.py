@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-import orjson
-
 from edgekube.api import intstr, times
 from edgekube.api.objects import Object, annotations_of, name_of
+from edgekube.api.short_hash import short_hash
 
 REVISION: Final = "deployment.kubernetes.io/revision"
 REVISION_HISTORY: Final = "deployment.kubernetes.io/revision-history"
@@ -34,8 +33,6 @@ NOT_COPIED: Final = frozenset(
 )
 #: "No limit" and "no deadline", as upstream writes them.
 _INT32_MAX: Final = 2**31 - 1
-#: No vowels, so that no words come out (apimachinery util/rand.SafeEncodeString).
-_ALPHABET: Final = "bcdfghjklmnpqrstvwxz2456789"
 
 
 def spec_of(obj: Object) -> Object:
@@ -138,14 +135,8 @@ def _comparable(template: Object) -> Object:
 
 
 def template_hash(template: Object, collision_count: int | None) -> str:
-    """Stable over processes and key order: FNV-1a of the canonical JSON and the collision count."""
-    text = orjson.dumps(_comparable(template), option=orjson.OPT_SORT_KEYS)
-    if collision_count is not None:
-        text += collision_count.to_bytes(8, "little", signed=True)
-    value = 0x811C9DC5
-    for byte in text:
-        value = (value ^ byte) * 0x01000193 & 0xFFFFFFFF
-    return "".join(_ALPHABET[ord(digit) % len(_ALPHABET)] for digit in str(value))
+    """What tells the ReplicaSets of one Deployment apart."""
+    return short_hash(_comparable(template), collision_count)
 
 
 def new_and_old(deployment: Object, replicasets: Iterable[Object]) -> tuple[Object | None, list[Object]]:

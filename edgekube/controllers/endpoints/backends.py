@@ -2,19 +2,23 @@
 
 Enters: Services and pods.
 Leaves: addresses, ports resolved against each pod's containers, and the Services that a pod's change concerns.
-Holds: finished pods and pods without an address stand behind nothing.
+Holds: finished pods and pods without an address stand behind nothing; nor do mirror pods, which a node makes by itself: no node
+draws a Service's clients by a label that it chose.
 Next: endpointslices, legacy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, Final
 
-from edgekube.api import podstate
+import orjson
+
+from edgekube.api import podstate, times
 from edgekube.api.controller import Change, Key, key_of, sides
 from edgekube.api.kinds import POD, SERVICE
-from edgekube.api.objects import Object, is_deleting, labels_of, name_of, namespace_of, uid_of
+from edgekube.api.objects import Object, is_deleting, labels_of, name_of, namespace_of
+from edgekube.api.pod_facts import PodFacts
 from edgekube.api.selectors import label_selector_of_set
 from edgekube.api.view import View
 
@@ -37,38 +41,45 @@ def publishes_not_ready(service: Object) -> bool:
     return bool((service.get("spec") or {}).get("publishNotReadyAddresses"))
 
 
-def pods_behind(view: View, service: Object) -> Iterator[Object]:
+def pods_behind(view: View, service: Object) -> list[PodFacts]:
+    """By name."""
     selector = label_selector_of_set((service.get("spec") or {}).get("selector"))
-    for pod in view.selected(POD, namespace_of(service), selector):
-        if not podstate.is_finished(pod) and addresses_of(pod):
-            yield pod
+    found = view.pod_facts_selected(namespace_of(service), selector)
+    return sorted((pod for pod in found if pod.addresses and not pod.finished and not pod.mirror), key=lambda pod: pod.name)
 
 
-def addresses_of(pod: Object) -> list[str]:
-    """Every address; the first is the primary one."""
-    status = pod.get("status") or {}
-    found = [str(each["ip"]) for each in status.get("podIPs") or () if each.get("ip")]
-    primary = status.get("podIP")
-    return found if found or not primary else [str(primary)]
-
-
-def address_of_family(pod: Object, family: str) -> str | None:
+def address_of_family(pod: PodFacts, family: str) -> str | None:
     """``family`` is IPv4 or IPv6."""
-    return next((each for each in addresses_of(pod) if (":" in each) == (family == "IPv6")), None)
+    return next((each for each in pod.addresses if (":" in each) == (family == "IPv6")), None)
 
 
-def ports_of(service: Object, pod: Object) -> list[Object]:
-    """The Service's ports as this pod has them; a named port that it lacks is left out."""
-    ports = []
-    for port in (service.get("spec") or {}).get("ports") or ():
-        number = _target(port, pod)
-        if number is None:
-            continue
-        found: Object = {"name": port.get("name") or "", "port": number, "protocol": port.get("protocol") or "TCP"}
-        if port.get("appProtocol"):
-            found["appProtocol"] = port["appProtocol"]
-        ports.append(found)
-    return ports
+class Ports:
+    """A Service's ports as its pods have them; a named port that a pod lacks is left out. Pods are looked at whole only where a
+    port has a name to be looked up."""
+
+    def __init__(self, service: Object, view: View) -> None:
+        self._ports: list[Object] = (service.get("spec") or {}).get("ports") or []
+        self._view = view
+        named = any(isinstance(port.get("targetPort"), str) and port["targetPort"] for port in self._ports)
+        self._of_all = None if named else self._resolved({})
+
+    def of(self, pod: PodFacts) -> tuple[list[Object], bytes]:
+        """The ports, and what tells them from others. Not to be written into."""
+        if self._of_all is not None:
+            return self._of_all
+        return self._resolved(self._view.get(POD, pod.namespace, pod.name) or {})
+
+    def _resolved(self, pod: Object) -> tuple[list[Object], bytes]:
+        ports = []
+        for port in self._ports:
+            number = _target(port, pod)
+            if number is None:
+                continue
+            found: Object = {"name": port.get("name") or "", "port": number, "protocol": port.get("protocol") or "TCP"}
+            if port.get("appProtocol"):
+                found["appProtocol"] = port["appProtocol"]
+            ports.append(found)
+        return ports, orjson.dumps(ports)
 
 
 def _target(port: Object, pod: Object) -> int | None:
@@ -86,23 +97,20 @@ def _target(port: Object, pod: Object) -> int | None:
     return None
 
 
-def hostname_in(service: Object, pod: Object) -> str | None:
+def hostname_in(service: Object, pod: PodFacts) -> str:
     """The name that DNS gives the pod within this Service."""
-    spec = pod.get("spec") or {}
-    if spec.get("hostname") and spec.get("subdomain") == name_of(service):
-        return str(spec["hostname"])
-    return None
+    return pod.hostname if pod.hostname and pod.subdomain == name_of(service) else ""
 
 
-def reference_to(pod: Object) -> Object:
-    return {"kind": "Pod", "namespace": namespace_of(pod), "name": name_of(pod), "uid": uid_of(pod)}
+def reference_to(pod: PodFacts) -> Object:
+    return {"kind": "Pod", "namespace": pod.namespace, "name": pod.name, "uid": pod.uid}
 
 
-def trigger_time(service: Object, pods: Iterable[Object]) -> str | None:
+def trigger_time(service: Object, pods: Iterable[PodFacts]) -> str | None:
     """The newest change that can have led here: a pod's readiness, or the Service's creation."""
-    times = [(service.get("metadata") or {}).get("creationTimestamp")]
-    times += [(podstate.condition_of(pod, "Ready") or {}).get("lastTransitionTime") for pod in pods]
-    return max((each for each in times if each), default=None)
+    created = (service.get("metadata") or {}).get("creationTimestamp")
+    changed = max((pod.ready_changed for pod in pods if pod.ready_changed is not None), default=None)
+    return max((each for each in (created, None if changed is None else times.rfc3339(changed)) if each), default=None)
 
 
 def services_of_pod(change: Change, view: View) -> Iterable[Key]:
@@ -125,7 +133,8 @@ def _shown(pod: Object) -> tuple[Any, ...]:
     spec = pod.get("spec") or {}
     return (
         labels_of(pod),
-        addresses_of(pod),
+        (pod.get("status") or {}).get("podIP"),
+        (pod.get("status") or {}).get("podIPs"),
         podstate.ready_since(pod),
         podstate.is_finished(pod),
         is_deleting(pod),

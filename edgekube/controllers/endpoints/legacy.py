@@ -2,7 +2,8 @@
 
 Enters: a Service with a selector and the pods that it selects.
 Leaves: the Endpoints object of the same name.
-Holds: an address appears once per port list, under addresses or notReadyAddresses; the order depends only on the content.
+Holds: an address appears once per port list, under addresses or notReadyAddresses; the order depends only on the content. All are
+of the Service's first family: this form has room for one.
 Bound: limits.ENDPOINTS_ADDRESSES_MAX addresses; then the over-capacity annotation says "truncated".
 Next: controllers.endpoints.mirroring leaves these alone.
 """
@@ -15,22 +16,22 @@ from typing import Any, Final
 import orjson
 
 from edgekube import limits
-from edgekube.api import podstate
 from edgekube.api.calls import Call, Create, Delete, Update
 from edgekube.api.controller import Controller, Key, Moment, itself
 from edgekube.api.kinds import ENDPOINTS, POD, SERVICE
 from edgekube.api.objects import Object, annotations_of, is_deleting, labels_of, name_of, namespace_of, uid_of
+from edgekube.api.pod_facts import PodFacts
 from edgekube.api.verbs import DeleteOptions
 from edgekube.api.view import View
 from edgekube.controllers.endpoints.backends import (
     HEADLESS,
     TRIGGER_TIME,
-    addresses_of,
+    Ports,
+    address_of_family,
     has_selector,
     hostname_in,
     is_headless,
     pods_behind,
-    ports_of,
     publishes_not_ready,
     reference_to,
     services_of_pod,
@@ -53,22 +54,24 @@ def plan(view: View, key: Key, now: Moment) -> list[Call]:
     if not has_selector(service) or is_deleting(service):
         return []
     unready = publishes_not_ready(service)
-    pods = [pod for pod in pods_behind(view, service) if unready or not is_deleting(pod)]
-    subsets, truncated = _subsets(service, sorted(pods, key=name_of), unready)
+    family = str(next(iter((service.get("spec") or {}).get("ipFamilies") or ()), "IPv4"))
+    behind = (pod for pod in pods_behind(view, service) if address_of_family(pod, family))
+    pods = [pod for pod in behind if unready or not pod.deleting]
+    subsets, truncated = _subsets(service, pods, family, unready, Ports(service, view))
     return _calls(service, endpoints, subsets, truncated, trigger_time(service, pods))
 
 
-def _subsets(service: Object, pods: Sequence[Object], unready: bool) -> tuple[list[Object], bool]:
+def _subsets(service: Object, pods: Sequence[PodFacts], family: str, unready: bool, ports_of: Ports) -> tuple[list[Object], bool]:
     groups: dict[bytes, tuple[list[Object], list[Object], list[Object]]] = {}  # ports, ready, not ready
     # Ready addresses are the last to be cut.
-    order = sorted(pods, key=lambda pod: not (unready or podstate.is_ready(pod)))
+    order = sorted(pods, key=lambda pod: not (unready or pod.ready))
     for pod in order[: limits.ENDPOINTS_ADDRESSES_MAX]:
-        ports = [_port(each) for each in ports_of(service, pod)]
+        ports = [_port(each) for each in ports_of.of(pod)[0]]
         if not ports and not is_headless(service):
             continue
         ports.sort(key=orjson.dumps)
         group = groups.setdefault(orjson.dumps(ports), (ports, [], []))
-        group[1 if unready or podstate.is_ready(pod) else 2].append(_address(service, pod))
+        group[1 if unready or pod.ready else 2].append(_address(service, pod, family))
     subsets = []
     for _, (ports, ready, not_ready) in sorted(groups.items()):
         subset: Object = {}
@@ -86,9 +89,9 @@ def _port(port: Object) -> Object:
     return {key: value for key, value in port.items() if value != ""}
 
 
-def _address(service: Object, pod: Object) -> Object:
-    address: Object = {"ip": addresses_of(pod)[0], "targetRef": reference_to(pod)}
-    hostname, node = hostname_in(service, pod), podstate.node_of(pod)
+def _address(service: Object, pod: PodFacts, family: str) -> Object:
+    address: Object = {"ip": address_of_family(pod, family), "targetRef": reference_to(pod)}
+    hostname, node = hostname_in(service, pod), pod.node
     if hostname:
         address["hostname"] = hostname
     if node:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from edgekube import limits
-from edgekube.api.calls import Call, Delete
+from edgekube.api.calls import Call, Delete, Record
 from edgekube.api.controller import Change, Controller, Key, Moment, itself, sides
 from edgekube.api.kinds import ENDPOINTS, ENDPOINTSLICE, SERVICE
 from edgekube.api.objects import Object, annotations_of, is_deleting, labels_of, name_of, namespace_of, uid_of
@@ -39,7 +39,7 @@ def plan(view: View, key: Key, now: Moment) -> list[Call]:
             for each in existing
             if not is_deleting(each)
         ]
-    calls: list[Call] = []
+    calls = _told_of_skipped(endpoints)
     for address_type in ("IPv4", "IPv6"):
         wanted = _wanted(endpoints, address_type)
         here = [each for each in existing if each.get("addressType") == address_type]
@@ -48,6 +48,20 @@ def plan(view: View, key: Key, now: Moment) -> list[Call]:
             continue
         calls += lay_out(_family(endpoints, address_type), here, wanted)
     return calls
+
+
+def _told_of_skipped(endpoints: Object) -> list[Call]:
+    most = limits.ENDPOINTS_ADDRESSES_MAX
+    listed = [
+        len(each.get("addresses") or ()) + len(each.get("notReadyAddresses") or ()) for each in endpoints.get("subsets") or ()
+    ]
+    skipped = sum(max(0, count - most) for count in listed)
+    if not skipped:
+        return []
+    message = (
+        f"A max of {most} addresses can be mirrored to EndpointSlices per Endpoints subset. {skipped} addresses were skipped"
+    )
+    return [Record(endpoints, "Warning", "TooManyAddressesToMirror", message)]
 
 
 def _wants_mirror(endpoints: Object) -> bool:

@@ -10,9 +10,9 @@ Next: registry.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 import orjson
+from msgspec import Struct, field
 
 from edgekube import limits
 from edgekube.api.calls import Call, Create, Delete, Update
@@ -22,16 +22,14 @@ from edgekube.api.verbs import DeleteOptions
 from edgekube.controllers.endpoints.backends import TRIGGER_TIME
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """Endpoints with the same ports."""
 
     ports: list[Object]
     endpoints: list[Object] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class Family:
+class Family(Struct, frozen=True):
     """What all slices of one owner and one address type share."""
 
     owner: Object

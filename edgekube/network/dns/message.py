@@ -8,8 +8,9 @@ Next: network.dns.server.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
 
 from edgekube import limits
 from edgekube.network.dns.zone import AAAA, CNAME, NXDOMAIN, PTR, SRV, TTL_SECONDS, TXT, A, Answer, Reply
@@ -24,6 +25,10 @@ REFUSED: Final = 5
 
 _UDP_BYTES_WITHOUT_EDNS: Final = 512
 _HEADER_BYTES: Final = 12
+_OPT: Final = 41
+_ADDITIONS_MAX: Final = 2
+#: The TC bit, in the header's third byte (RFC 1035, section 4.1.1).
+_TRUNCATED: Final = 0x02
 
 
 class MalformedPacket(Exception):
@@ -34,8 +39,7 @@ class MalformedPacket(Exception):
         self.reply = reply
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(Struct, frozen=True):
     name: str  # lower case, no final dot
     type: int
     udp_bytes_max: int
@@ -48,6 +52,8 @@ def parse(packet: bytes) -> Question:
 
     if len(packet) < _HEADER_BYTES or packet[2] & 0x80:
         raise MalformedPacket(b"")  # too short, or a response: answering would start a loop
+    if not _is_plain(packet):
+        raise MalformedPacket(error_packet(packet, FORMERR))
     try:
         record = dnslib.DNSRecord.parse(packet)
         if len(record.questions) != 1:
@@ -62,6 +68,14 @@ def parse(packet: bytes) -> Question:
         if extra.rtype == dnslib.QTYPE.OPT:
             size = min(max(int(extra.edns_len), _UDP_BYTES_WITHOUT_EDNS), limits.DNS_UDP_BYTES_MAX)
     return Question(name, int(record.q.qtype), size, record)
+
+
+def _is_plain(packet: bytes) -> bool:
+    """Of a question's size and shape: one question, no answers, an OPT record and perhaps a signature. To read thousands of
+    records would take the node's time."""
+    questions, answers, authorities, additions = (int.from_bytes(packet[at : at + 2], "big") for at in (4, 6, 8, 10))
+    plain = questions == 1 and not answers and authorities <= 1 and additions <= _ADDITIONS_MAX
+    return plain and len(packet) <= limits.DNS_QUESTION_BYTES_MAX
 
 
 def error_packet(query: bytes, code: int) -> bytes:
@@ -88,13 +102,20 @@ def compose(question: Question, reply: Reply, domain: str) -> bytes:
 
 
 def fit(packet: bytes, bytes_max: int) -> bytes:
-    """The packet, or its header and question with the truncation flag: the asker comes again over TCP."""
+    """The packet, or its header and question with the truncation flag: the asker comes again over TCP. Without the question
+    resolvers would take it for an answer to somebody else's (glibc's res_queriesmatch)."""
     if len(packet) <= bytes_max:
         return packet
-    import dnslib
+    end = _after_name(packet, _HEADER_BYTES) + 4
+    return packet[:2] + bytes([packet[2] | _TRUNCATED]) + packet[3:6] + bytes(6) + packet[_HEADER_BYTES:end]
 
-    short = dnslib.DNSRecord.parse(packet).truncate()
-    return bytes(short.pack())
+
+def rotated(reply: Reply, turn: int) -> Reply:
+    """The same answers beginning elsewhere: clients that take the first one are spread over all."""
+    if not turn:
+        return reply
+    turn %= len(reply.answers)
+    return Reply(reply.code, reply.answers[turn:] + reply.answers[:turn], reply.additional)
 
 
 def failure(question: Question, code: int) -> bytes:
@@ -103,18 +124,36 @@ def failure(question: Question, code: int) -> bytes:
     return bytes(packet.pack())
 
 
-def seconds_to_live(packet: bytes) -> int:
-    """The smallest TTL in a reply, bounded by limits.DNS_CACHE_SECONDS_MAX; 0 for what must not be kept."""
-    import dnslib
-
+def lifetimes(packet: bytes) -> list[tuple[int, int]] | None:
+    """(offset, seconds) of each record's TTL, EDNS options apart. None for what must not be kept: failures, cut replies, replies
+    without records, and what cannot be read."""
+    if len(packet) < _HEADER_BYTES or packet[3] & 0x0F not in (0, NXDOMAIN) or packet[2] & _TRUNCATED:
+        return None
+    questions, *records = (int.from_bytes(packet[at : at + 2], "big") for at in (4, 6, 8, 10))
+    found = []
+    at = _HEADER_BYTES
     try:
-        record = dnslib.DNSRecord.parse(packet)
-    except (dnslib.DNSError, ValueError, IndexError):
-        return 0
-    if record.header.rcode not in (0, NXDOMAIN) or record.header.tc:
-        return 0
-    ttls = [rr.ttl for rr in [*record.rr, *record.auth]]
-    return min([*ttls, limits.DNS_CACHE_SECONDS_MAX]) if ttls else 0
+        for _ in range(questions):
+            at = _after_name(packet, at) + 4
+        for _ in range(sum(records)):
+            at = _after_name(packet, at)
+            if len(packet) < at + 10:
+                return None
+            if int.from_bytes(packet[at : at + 2], "big") != _OPT:
+                found.append((at + 4, int.from_bytes(packet[at + 4 : at + 8], "big")))
+            at += 10 + int.from_bytes(packet[at + 8 : at + 10], "big")
+    except IndexError:
+        return None
+    return found if found and at <= len(packet) else None
+
+
+def _after_name(packet: bytes, at: int) -> int:
+    """Where a name ends: at its root label, or at the pointer that stands for the rest. IndexError beyond the packet."""
+    while (length := packet[at]) != 0:
+        if length >= 0xC0:
+            return at + 2
+        at += length + 1
+    return at + 1
 
 
 def merge(question: Question, first: Answer, target_packet: bytes) -> bytes:

@@ -4,59 +4,96 @@ Enters: packets from pods and from this host.
 Leaves: packets.
 Holds: names of the cluster are answered from memory, whether or not there is an internet; a packet that cannot be parsed costs
 nobody else anything.
-Bound: limits.DNS_TASKS_MAX questions in tasks of their own, limits.DNS_TCP_CONNECTIONS_MAX connections, each idle for at most
-limits.DNS_TCP_IDLE_SECONDS.
+Bound: limits.DNS_CACHE_ENTRIES_MAX answers of limits.DNS_REMEMBERED_BYTES_MAX in all; limits.DNS_TASKS_MAX questions in tasks of
+their own, limits.DNS_TCP_CONNECTIONS_MAX connections, each idle for at most limits.DNS_TCP_IDLE_SECONDS.
 Next: network.dns.zone, network.dns.forwarder.
 """
 
 from __future__ import annotations
 
 import logging
+import socket
 from typing import Any
 
 import trio
+from msgspec import Struct, field
 
 from edgekube import limits
 from edgekube.network.dns import message
 from edgekube.network.dns.forwarder import Forwarder
-from edgekube.network.dns.zone import Reply, Zone
+from edgekube.network.dns.metrics import DnsMetrics
+from edgekube.network.dns.zone import AAAA, A, Reply, Zone
 
 log = logging.getLogger("edgekube.network")
+
+#: Datagrams taken in one turn of the loop.
+_PACKETS_PER_TURN = 64
+_DATAGRAM_BYTES_MAX = 65535
+
+
+class _Made(Struct):
+    """A composed reply without its id, in as many orders as its addresses ask for."""
+
+    type: int
+    wanted: int
+    packets: list[bytes] = field(default_factory=list)
+    turn: int = 0
 
 
 class Resolver:
     """Answers packets; knows no sockets."""
 
-    def __init__(self, zone: Zone, forwarder: Forwarder) -> None:
+    def __init__(self, zone: Zone, forwarder: Forwarder, metrics: DnsMetrics | None = None) -> None:
+        self.metrics = metrics or DnsMetrics()
         self._zone = zone
         self._forwarder = forwarder
-        self._made: dict[bytes, bytes] = {}
+        self._made: dict[bytes, _Made] = {}
         self._made_at = -1
+        self.remembered_bytes = 0
 
-    def answer_now(self, packet: bytes) -> bytes | message.Question:
-        """The reply if it needs nobody else; else the question, for answer_later()."""
+    def answer_now(self, packet: bytes, transport: str) -> bytes | message.Question:
+        """The reply if it needs nobody else; else the question, for answer_later(). ``transport``: udp or tcp."""
         if self._made_at != self._zone.generation or len(self._made) > limits.DNS_CACHE_ENTRIES_MAX:
-            self._made.clear()
-            self._made_at = self._zone.generation
+            self._forget()
         made = self._made.get(packet[2:])
-        if made is not None:
-            return packet[:2] + made
+        if made is not None and len(made.packets) == made.wanted:
+            made.turn += 1
+            reply = packet[:2] + made.packets[made.turn % made.wanted]
+            self.metrics.count(transport, made.type, reply)
+            return reply
         try:
             question = message.parse(packet)
         except message.MalformedPacket as error:
+            self.metrics.count(transport, 0, error.reply)
             return error.reply
-        reply = self._zone.lookup(question.name, question.type)
-        if reply is None or reply.follow:
+        found = self._zone.lookup(question.name, question.type)
+        if found is None or found.follow:
             return question
-        composed = message.compose(question, reply, self._zone.domain)
-        self._made[packet[2:]] = composed[2:]
+        if made is None:
+            made = self._made[packet[2:]] = _Made(question.type, _orders(found))
+        composed = message.compose(question, message.rotated(found, len(made.packets)), self._zone.domain)
+        made.packets.append(composed[2:])
+        self.remembered_bytes += len(composed) + (len(packet) if len(made.packets) == 1 else 0)
+        if self.remembered_bytes > limits.DNS_REMEMBERED_BYTES_MAX:
+            self._forget()
+        self.metrics.count(transport, question.type, composed)
         return composed
 
+    def _forget(self) -> None:
+        self._made.clear()
+        self._made_at = self._zone.generation
+        self.remembered_bytes = 0
+
     async def answer_later(self, packet: bytes, question: message.Question, *, tcp: bool) -> bytes:
+        reply = await self._from_others(packet, question, tcp=tcp)
+        self.metrics.count("tcp" if tcp else "udp", question.type, reply)
+        return reply
+
+    async def _from_others(self, packet: bytes, question: message.Question, *, tcp: bool) -> bytes:
         reply = self._zone.lookup(question.name, question.type)
         if reply is not None:
             return await self._follow(question, reply, tcp=tcp)
-        forwarded = await self._forwarder.ask(packet, tcp=tcp)
+        forwarded = await self._forwarder.ask(question.name, packet, tcp=tcp)
         return forwarded if forwarded is not None else message.failure(question, message.SERVFAIL)
 
     async def _follow(self, question: message.Question, reply: Reply, *, tcp: bool) -> bytes:
@@ -66,21 +103,30 @@ class Resolver:
         if inside is not None:
             joined = Reply(inside.code, (*reply.answers, *inside.answers), inside.additional)
             return message.compose(question, joined, self._zone.domain)
-        target = await self._forwarder.ask(message.query_for(question, reply.follow), tcp=tcp)
+        target = await self._forwarder.ask(reply.follow, message.query_for(question, reply.follow), tcp=tcp)
         return message.merge(question, reply.answers[0], target or b"")
+
+
+def _orders(reply: Reply) -> int:
+    """In how many orders the answers are worth giving: addresses only, each first once."""
+    if any(answer.type not in (A, AAAA) for answer in reply.answers):
+        return 1
+    return min(max(1, len(reply.answers)), limits.DNS_ROTATIONS_MAX)
 
 
 async def serve(
     resolver: Resolver, address: str, port: int = 53, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED
 ) -> None:
     """Answer on ``address`` until cancelled; started with the port once both sockets are bound. OSError when it is taken."""
-    udp = trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM)
-    tcp = trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_STREAM)
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    udp = socket.socket(family, socket.SOCK_DGRAM)
+    tcp = trio.socket.socket(family, trio.socket.SOCK_STREAM)
     with udp, tcp:
+        udp.setblocking(False)
         tcp.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_REUSEADDR, 1)
         await tcp.bind((address, port))
         bound = tcp.getsockname()[1]
-        await udp.bind((address, bound))
+        udp.bind((address, bound))
         tcp.listen(64)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_serve_udp, resolver, udp, nursery)
@@ -88,20 +134,26 @@ async def serve(
             task_status.started(bound)
 
 
-async def _serve_udp(resolver: Resolver, socket: Any, nursery: trio.Nursery) -> None:
+async def _serve_udp(resolver: Resolver, udp: socket.socket, nursery: trio.Nursery) -> None:
     tasks = trio.CapacityLimiter(limits.DNS_TASKS_MAX)
     while True:
-        try:
-            packet, peer = await socket.recvfrom(65535)
-            answer = resolver.answer_now(packet)
-            if isinstance(answer, bytes):
-                if answer:
-                    await socket.sendto(_fit(packet, answer), peer)
-            elif tasks.available_tokens >= 1:
-                nursery.start_soon(_answer_udp, resolver, socket, packet, answer, peer, tasks)
-        except OSError as error:
-            # A peer that is gone (ICMP) or a full buffer concerns one packet only.
-            log.debug("dns udp: %s", error)
+        await trio.lowlevel.wait_readable(udp)
+        for _ in range(_PACKETS_PER_TURN):
+            try:
+                packet, peer = udp.recvfrom(_DATAGRAM_BYTES_MAX)
+                answer = resolver.answer_now(packet, "udp")
+                if isinstance(answer, bytes):
+                    if answer:
+                        udp.sendto(_fit(packet, answer), peer)
+                elif tasks.available_tokens >= 1:
+                    nursery.start_soon(_answer_udp, resolver, udp, packet, answer, peer, tasks)
+                else:
+                    resolver.metrics.dropped += 1
+            except BlockingIOError:
+                break
+            except OSError as error:
+                # A peer that is gone (ICMP) concerns one packet only.
+                log.debug("dns udp: %s", error)
 
 
 def _fit(packet: bytes, answer: bytes) -> bytes:
@@ -111,12 +163,12 @@ def _fit(packet: bytes, answer: bytes) -> bytes:
 
 
 async def _answer_udp(
-    resolver: Resolver, socket: Any, packet: bytes, question: message.Question, peer: Any, tasks: trio.CapacityLimiter
+    resolver: Resolver, udp: socket.socket, packet: bytes, question: message.Question, peer: Any, tasks: trio.CapacityLimiter
 ) -> None:
     async with tasks:
         answer = await resolver.answer_later(packet, question, tcp=False)
         try:
-            await socket.sendto(message.fit(answer, question.udp_bytes_max), peer)
+            udp.sendto(message.fit(answer, question.udp_bytes_max), peer)
         except OSError as error:
             log.debug("dns udp: %s", error)
 
@@ -149,7 +201,7 @@ async def _answer_tcp(resolver: Resolver, stream: trio.SocketStream, places: tri
                         received += data
                 size = int.from_bytes(received[:2], "big")
                 packet, received = bytes(received[2 : 2 + size]), received[2 + size :]
-                answer = resolver.answer_now(packet)
+                answer = resolver.answer_now(packet, "tcp")
                 if not isinstance(answer, bytes):
                     answer = await resolver.answer_later(packet, answer, tcp=True)
                 if not answer:

@@ -9,10 +9,12 @@ Next: network.dns.message makes packets of replies.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final, NamedTuple
+
+from msgspec import Struct
 
 from edgekube.api.kinds import NAMESPACE, SERVICE
 from edgekube.api.objects import Object, name_of, namespace_of
@@ -30,6 +32,8 @@ AAAA: Final = 28
 SRV: Final = 33
 ANY: Final = 255
 
+_HEX_DIGIT: Final = re.compile("[0-9a-f]")
+
 NOERROR: Final = 0
 NXDOMAIN: Final = 3
 
@@ -43,8 +47,7 @@ class Answer(NamedTuple):
     data: object
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Struct, frozen=True):
     code: int
     answers: tuple[Answer, ...] = ()
     additional: tuple[Answer, ...] = ()
@@ -64,11 +67,11 @@ class _Endpoint(NamedTuple):
 
 class Zone:
     def __init__(self, view: View, domain: str, ranges: Sequence[str]) -> None:
-        """``ranges``: pod and service CIDRs, whose reverse zones are ours."""
+        """``ranges``: pod and service CIDRs of either family, whose reverse zones are ours."""
         self.domain = domain
         self._view = view
         self._labels = domain.split(".")
-        self._ranges = [IPv4Network(cidr) for cidr in ranges]
+        self._ranges = [ip_network(cidr) for cidr in ranges]
         self._slices = SliceIndex()
         self._service_addresses: dict[str, tuple[str, str]] = {}  # address -> (namespace, name)
         self._endpoint_addresses: dict[str, set[tuple[str, str]]] = {}
@@ -219,7 +222,7 @@ class Zone:
             found.extend(Answer(name, PTR, f"{host}.{headless}.{namespace}.svc.{self.domain}") for host in sorted(hosts))
         if found:
             return _select(name, type_, found)
-        ours = ":" not in address and any(ip_address(address) in cidr for cidr in self._ranges)
+        ours = any(ip_address(address) in cidr for cidr in self._ranges)
         return _MISSING if ours else None
 
 
@@ -257,14 +260,14 @@ def _dashed(address: str) -> str:
 
 
 def _address_of(labels: list[str]) -> str | None:
-    if labels[-2] == "in-addr" and len(labels) == 6:
-        parts = labels[3::-1]
-        return ".".join(parts) if all(part.isdecimal() and int(part) < 256 for part in parts) else None
-    if labels[-2] == "ip6" and len(labels) == 34:
-        try:
+    """The address that a reverse name stands for, spelled as objects spell it; None for what is no address."""
+    try:
+        if labels[-2] == "in-addr" and len(labels) == 6:
+            return str(IPv4Address(".".join(labels[3::-1])))
+        if labels[-2] == "ip6" and len(labels) == 34 and all(_HEX_DIGIT.fullmatch(label) for label in labels[:32]):
             return str(IPv6Address(int("".join(labels[31::-1]), 16)))
-        except ValueError:
-            return None
+    except ValueError:
+        pass
     return None
 
 

@@ -16,8 +16,8 @@ from edgekube.api.verbs import UserInfo
 
 #: metadata.generation counts changes of what users ask for.
 _WITH_GENERATION: Final = frozenset({
-    "pods", "replicationcontrollers", "deployments.apps", "replicasets.apps", "statefulsets.apps", "daemonsets.apps",
-    "jobs.batch", "cronjobs.batch", "ingresses.networking.k8s.io", "ingressclasses.networking.k8s.io",
+    "pods", "podtemplates", "replicationcontrollers", "deployments.apps", "replicasets.apps", "statefulsets.apps",
+    "daemonsets.apps", "jobs.batch", "cronjobs.batch", "ingresses.networking.k8s.io", "ingressclasses.networking.k8s.io",
     "networkpolicies.networking.k8s.io", "poddisruptionbudgets.policy", "endpointslices.discovery.k8s.io",
     "priorityclasses.scheduling.k8s.io", "flowschemas.flowcontrol.apiserver.k8s.io",
     "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io",
@@ -30,6 +30,9 @@ _WITH_GENERATION: Final = frozenset({
     "mutatingadmissionpolicybindings.admissionregistration.k8s.io",
     "resourceslices.resource.k8s.io", "deviceclasses.resource.k8s.io",
 })  # fmt: skip
+
+#: What of the metadata counts as well (source: their PrepareForUpdate).
+_COUNTS_TOO: Final = {"endpointslices.discovery.k8s.io": "labels", "deployments.apps": "annotations"}
 
 #: Updates of these must say which resourceVersion they change (AllowUnconditionalUpdate is false).
 _CONDITIONAL_UPDATE: Final = frozenset({
@@ -103,6 +106,9 @@ class Strategy:
 
     def is_change_of_intent(self, obj: Object, old: Object) -> bool:
         """Does this update count in metadata.generation?"""
+        counts = _COUNTS_TOO.get(self.kind.resource)
+        if counts and (metadata_of(obj).get(counts) or {}) != (metadata_of(old).get(counts) or {}):
+            return True
         ignored = {"metadata", "status", "kind", "apiVersion"}
         return {k: v for k, v in obj.items() if k not in ignored} != {k: v for k, v in old.items() if k not in ignored}
 
@@ -119,6 +125,9 @@ class Strategy:
         if self.kind.resource in _STATUS_KEEPS_LABELS:
             _keep(metadata, old_metadata, "labels")
 
+    def stamp_times(self, obj: Object, old: Object, now: str) -> None:
+        """A subresource was written: times that the server gives."""
+
     def grace_period_seconds(self, obj: Object, requested: int | None) -> int | None:
         """How long the object lives on after a delete; None: kinds that go at once."""
         return None
@@ -126,6 +135,9 @@ class Strategy:
     def holds_back_deletion(self, obj: Object) -> bool:
         """Something besides metadata.finalizers keeps the object (a namespace's spec.finalizers)."""
         return False
+
+    def before_deletion(self, obj: Object) -> None:
+        """A delete of what was not being deleted yet: what keeps it may be added."""
 
     def mark_deleting(self, obj: Object) -> None:
         """The object has just got its deletionTimestamp."""

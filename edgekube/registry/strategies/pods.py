@@ -11,48 +11,40 @@ from __future__ import annotations
 from typing import Final
 
 from edgekube.api.objects import Object, metadata_of
-from edgekube.api.quantities import parse as parse_quantity
+from edgekube.api.qos import qos_class
 from edgekube.api.verbs import UserInfo
 from edgekube.registry.strategies.base import Strategy
 
-_QOS_RESOURCES: Final = ("cpu", "memory")
 _DEFAULT_GRACE_SECONDS: Final = 30
 
 
-def _counted(resources: Object | None) -> dict[str, object]:
-    """cpu and memory above zero, as numbers that compare."""
-    found: dict[str, object] = {}
-    for name in _QOS_RESOURCES:
-        text = (resources or {}).get(name)
-        if text is not None:
-            value = parse_quantity(str(text))
-            if value > 0:
-                found[name] = value
-    return found
-
-
-def qos_class(pod: Object) -> str:
-    """Guaranteed, Burstable or BestEffort. Requests and limits of the pod itself come first, then its containers'."""
-    spec = pod.get("spec") or {}
-    own = spec.get("resources") or {}
-    parts = [own] if own.get("requests") or own.get("limits") else [
-        container.get("resources") or {} for container in [*(spec.get("containers") or []), *(spec.get("initContainers") or [])]
-    ]  # fmt: skip
-    any_set = False
-    guaranteed = True
+def merge_label_keys(pod: Object) -> None:
+    """matchLabelKeys and mismatchLabelKeys become requirements of the selector beside them, by the labels the pod has now."""
+    spec, labels = pod.get("spec") or {}, metadata_of(pod).get("labels") or {}
+    parts: list[Object] = list(spec.get("topologySpreadConstraints") or ())
+    for kind in ("podAffinity", "podAntiAffinity"):
+        affinity = (spec.get("affinity") or {}).get(kind) or {}
+        parts += affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or ()
+        preferred = affinity.get("preferredDuringSchedulingIgnoredDuringExecution") or ()
+        parts += [each["podAffinityTerm"] for each in preferred if each.get("podAffinityTerm")]
     for part in parts:
-        requests, limits = _counted(part.get("requests")), _counted(part.get("limits"))
-        any_set = any_set or bool(requests or limits)
-        if set(limits) != set(_QOS_RESOURCES) or any(requests.get(name, limits[name]) != limits[name] for name in limits):
-            guaranteed = False
-    if not any_set:
-        return "BestEffort"
-    return "Guaranteed" if guaranteed else "Burstable"
+        selector = part.get("labelSelector")
+        if selector is None:
+            continue
+        more = [
+            {"key": key, "operator": operator, "values": [labels[key]]}
+            for keys, operator in (("matchLabelKeys", "In"), ("mismatchLabelKeys", "NotIn"))
+            for key in part.get(keys) or ()
+            if key in labels
+        ]
+        if more:
+            selector["matchExpressions"] = [*(selector.get("matchExpressions") or ()), *more]
 
 
 class PodStrategy(Strategy):
     def prepare_for_create(self, obj: Object, user: UserInfo) -> None:
         super().prepare_for_create(obj, user)
+        merge_label_keys(obj)
         gates = (obj.get("spec") or {}).get("schedulingGates")
         if gates:
             obj["status"]["conditions"] = [
@@ -84,34 +76,40 @@ class PodStrategy(Strategy):
     def prepare_for_ephemeral_containers(self, obj: Object, old: Object) -> None:
         """Everything but spec.ephemeralContainers stays."""
         added = (obj.get("spec") or {}).get("ephemeralContainers")
-        self._keep_all_but_metadata(obj, old)
-        if added is not None:
+        self._keep_all(obj, old)
+        if added:
             obj["spec"]["ephemeralContainers"] = added
+        else:  # taken away: for validation to name
+            obj["spec"].pop("ephemeralContainers", None)
 
     def prepare_for_resize(self, obj: Object, old: Object) -> None:
-        """Everything but the resources and resize policies of containers stays."""
-        wanted = {
-            (group, container.get("name")): container
-            for group in ("containers", "initContainers")
-            for container in (obj.get("spec") or {}).get(group) or []
-        }
-        self._keep_all_but_metadata(obj, old)
-        for group in ("containers", "initContainers"):
-            containers = obj["spec"].get(group)
-            if not containers:
-                continue
-            merged = []
-            for container in containers:
-                new = wanted.get((group, container.get("name")))
-                container = dict(container)
-                if new is not None:
-                    for key in ("resources", "resizePolicy"):
-                        if key in new:
-                            container[key] = new[key]
-                merged.append(container)
-            obj["spec"][group] = merged
+        """Everything but the resources of containers and of the pod, and resize policies, stays."""
+        new_spec: Object = obj.get("spec") or {}
+        wanted: dict[str, list[Object]] = {group: new_spec.get(group) or [] for group in ("containers", "initContainers")}
+        self._keep_all(obj, old)
+        for group, containers in wanted.items():
+            before = old["spec"].get(group) or []
+            if [each.get("name") for each in containers] != [each.get("name") for each in before]:
+                obj["spec"] = new_spec  # added, removed or renamed: for validation to name
+                return
+            if containers:
+                obj["spec"][group] = [
+                    {**kept, **{key: each[key] for key in ("resources", "resizePolicy") if key in each}}
+                    for kept, each in zip(before, containers, strict=True)
+                ]
+        if new_spec.get("resources") is not None:
+            obj["spec"]["resources"] = new_spec["resources"]
+        else:
+            obj["spec"].pop("resources", None)
 
-    def _keep_all_but_metadata(self, obj: Object, old: Object) -> None:
+    def _keep_all(self, obj: Object, old: Object) -> None:
+        """But the bookkeeping in metadata: whose the fields are, and which state was meant."""
+        metadata, old_metadata = metadata_of(obj), metadata_of(old)
+        for key in ("labels", "annotations", "finalizers", "ownerReferences"):
+            if key in old_metadata:
+                metadata[key] = old_metadata[key]
+            else:
+                metadata.pop(key, None)
         for key in [*obj]:
             if key != "metadata" and key not in old:
                 del obj[key]

@@ -9,9 +9,12 @@ Next: registry.create, registry.update.
 
 from __future__ import annotations
 
+import orjson
+
 from edgekube.api import errors
 from edgekube.api.errors import Cause
 from edgekube.api.objects import Object, name_of
+from edgekube.api.validation.services import check_cluster_ips
 from edgekube.registry.allocation import Claim, Refused, addresses_of, node_ports_of
 from edgekube.registry.strategies.base import Strategy
 
@@ -57,6 +60,8 @@ def _carry_over(new: Object, old: Object) -> None:
             for key in ("clusterIP", "clusterIPs"):
                 if key in old_spec:
                     spec[key] = old_spec[key]
+        if spec.get("clusterIP") == old_spec.get("clusterIP") and not spec.get("clusterIPs") and "clusterIPs" in old_spec:
+            spec["clusterIPs"] = old_spec["clusterIPs"]
         for key in ("ipFamilies", "ipFamilyPolicy"):
             if not spec.get(key) and key in old_spec:
                 spec[key] = old_spec[key]
@@ -104,28 +109,72 @@ def _drop_if_same(spec: Object, old_spec: Object, *keys: str) -> None:
             spec.pop(key, None)
 
 
-def _set_families(service: Object) -> list[Cause]:
-    """The cluster has one address family, IPv4."""
-    spec = service["spec"]
-    if spec.get("ipFamilyPolicy") == "RequireDualStack" and not (_is_headless(service) and not spec.get("selector")):
-        why = 'Invalid value: "RequireDualStack": this cluster is not configured for dual-stack services'
-        return [Cause("FieldValueInvalid", why, "spec.ipFamilyPolicy")]
-    families = spec.get("ipFamilies") or []
-    if _is_headless(service) and not spec.get("selector"):
-        if not spec.get("ipFamilyPolicy"):
-            spec["ipFamilyPolicy"] = "RequireDualStack" if not families else "SingleStack"
-        if spec["ipFamilyPolicy"] != "SingleStack" and len(families) < 2:
-            first = families[0] if families else "IPv4"
-            spec["ipFamilies"] = [first, "IPv6" if first == "IPv4" else "IPv4"]
-        elif not families:
-            spec["ipFamilies"] = ["IPv4"]
-        return []
-    if "IPv6" in families:
-        why = 'Invalid value: "IPv6": not configured on this cluster'
-        return [Cause("FieldValueInvalid", why, f"spec.ipFamilies[{families.index('IPv6')}]")]
-    spec["ipFamilies"] = ["IPv4"]
-    spec.setdefault("ipFamilyPolicy", "SingleStack")
+def _settle_families(service: Object, old: Object | None, configured: list[str]) -> list[Cause]:
+    """ipFamilyPolicy, ipFamilies and how many clusterIPs there may be. Whatever is refused is named as upstream names it."""
+    spec, old_spec = service["spec"], (old or {}).get("spec") or {}
+    selectorless = _is_headless(service) and not spec.get("selector")
+    if not spec.get("ipFamilyPolicy"):
+        spec["ipFamilyPolicy"] = "RequireDualStack" if selectorless else "SingleStack"
+    single = spec["ipFamilyPolicy"] == "SingleStack"
+    found: list[Cause] = []
+    check_cluster_ips(found, spec)
+    if found:
+        return found
+    for key, what in (("clusterIPs", "cluster IP"), ("ipFamilies", "IP family")):
+        values, before = spec.get(key) or [], old_spec.get(key) or []
+        if single and values == before and len(values) > 1:
+            spec[key] = values[:1]  # nothing else was touched: the policy says what is meant
+        elif not single and values and len(values) < len(before):
+            found.append(_bad_policy(spec, f"must be 'SingleStack' to release the secondary {what}"))
+    for key, what in (("clusterIPs", "cluster IPs"), ("ipFamilies", "IP families")):
+        if single and len(spec.get(key) or []) == 2:
+            why = f"must be 'RequireDualStack' or 'PreferDualStack' when multiple {what} are specified"
+            found.append(_bad_policy(spec, why))
+    families = list(spec.get("ipFamilies") or [])
+    for i, address in enumerate(spec.get("clusterIPs") or []):
+        if address == "None" or i < len(families):
+            continue
+        family = "IPv6" if ":" in address else "IPv4"
+        if family in configured:
+            families.append(family)
+        else:
+            shown = orjson.dumps(spec["clusterIPs"]).decode()
+            why = f"Invalid value: {shown}: {family} is not configured on this cluster"
+            found.append(Cause("FieldValueInvalid", why, f"spec.clusterIPs[{i}]"))
+    if not found and not selectorless:
+        found = _not_configured(spec, families, configured)
+    if found:
+        return found
+    families = families or configured[:1]
+    if not single and len(families) == 1 and (selectorless or len(configured) == 2):
+        families.append("IPv6" if families[0] == "IPv4" else "IPv4")
+    spec["ipFamilies"] = families
     return []
+
+
+def _not_configured(spec: Object, families: list[str], configured: list[str]) -> list[Cause]:
+    found = []
+    if spec["ipFamilyPolicy"] == "RequireDualStack" and len(configured) < 2:
+        found.append(_bad_policy(spec, "this cluster is not configured for dual-stack services"))
+    for i, family in enumerate(families):
+        if family not in configured:
+            why = f'Invalid value: "{family}": not configured on this cluster'
+            found.append(Cause("FieldValueInvalid", why, f"spec.ipFamilies[{i}]"))
+    return found
+
+
+def _bad_policy(spec: Object, why: str) -> Cause:
+    return Cause("FieldValueInvalid", f'Invalid value: "{spec["ipFamilyPolicy"]}": {why}', "spec.ipFamilyPolicy")
+
+
+def _prefers_both_as_before(new: Object, old: Object | None) -> bool:
+    """Whether the cluster has one family or two may change under such a Service; it keeps what it has until somebody asks."""
+    if old is None or _type(new) != _type(old) or not _needs_address(old):
+        return False
+    spec, old_spec = new["spec"], old.get("spec") or {}
+    if spec.get("ipFamilyPolicy") != "PreferDualStack" or old_spec.get("ipFamilyPolicy") != "PreferDualStack":
+        return False
+    return all((spec.get(key) or []) == (old_spec.get(key) or []) for key in ("clusterIPs", "ipFamilies"))
 
 
 def allocate(new: Object, old: Object | None, claim: Claim) -> None:
@@ -133,12 +182,15 @@ def allocate(new: Object, old: Object | None, claim: Claim) -> None:
     spec = new.setdefault("spec", {})
     causes: list[Cause] = []
     if _needs_address(new):
-        causes += _set_families(new)
-        if not causes:
-            try:
-                _allocate_address(spec, old, claim)
-            except Refused as refused:
-                causes.append(refused.cause)
+        if spec.get("clusterIP") and not spec.get("clusterIPs"):
+            spec["clusterIPs"] = [spec["clusterIP"]]  # as clients know it that are older than clusterIPs
+        if not _prefers_both_as_before(new, old):
+            causes += _settle_families(new, old, claim.families)
+            if not causes:
+                try:
+                    _allocate_addresses(new, old, claim)
+                except Refused as refused:
+                    causes.append(refused.cause)
     elif old is not None:
         for address in addresses_of(old):
             claim.release_address(address)
@@ -152,21 +204,23 @@ def allocate(new: Object, old: Object | None, claim: Claim) -> None:
         raise errors.invalid("", "Service", name_of(new), causes)
 
 
-def _allocate_address(spec: Object, old: Object | None, claim: Claim) -> None:
-    wanted = spec.get("clusterIP") or next(iter(spec.get("clusterIPs") or []), "")
-    if wanted == "None":
-        address = "None"
-    elif old is not None and wanted and wanted in addresses_of(old):
-        return
+def _allocate_addresses(new: Object, old: Object | None, claim: Claim) -> None:
+    """One address of each family; those that the Service has, it keeps."""
+    spec = new["spec"]
+    held = addresses_of(old) if old is not None else []
+    given = list(spec.get("clusterIPs") or [])
+    if _is_headless(new):
+        taken = ["None"]
     else:
-        address = claim.address(wanted)
-    if old is not None:
-        for held in addresses_of(old):
-            if held != address:
-                claim.release_address(held)
-    spec["clusterIP"] = address
-    if not spec.get("clusterIPs") or spec["clusterIPs"][0] != address:
-        spec["clusterIPs"] = [address]
+        wanted = [given[i] if i < len(given) else "" for i in range(len(spec["ipFamilies"]))]
+        taken = [
+            address if address and address in held else claim.address(family, address, given)
+            for family, address in zip(spec["ipFamilies"], wanted, strict=True)
+        ]
+    for address in held:
+        if address not in taken:
+            claim.release_address(address)
+    spec["clusterIP"], spec["clusterIPs"] = taken[0], taken
 
 
 def _allocate_ports(new: Object, old: Object | None, claim: Claim) -> None:

@@ -1,17 +1,21 @@
-"""Jobs make their own selector; nodes bring their own status; claims and volumes start pending.
+"""Jobs make their own selector; DaemonSets count their templates; nodes bring their own status.
 
 Enters: the new object and the stored one.
 Leaves: the object to store, changed in place.
-Holds: pure (source: k8s.io/kubernetes pkg/registry/batch/job, core/node, core/persistentvolume{,claim},
-certificates/certificates).
+Holds: pure (source: k8s.io/kubernetes pkg/registry/batch/job, core/node, certificates/certificates).
 Next: registry.create, registry.update.
 """
 
 from __future__ import annotations
 
+from typing import Final
+
 from edgekube.api.objects import Object, metadata_of
 from edgekube.api.verbs import UserInfo
 from edgekube.registry.strategies.base import Strategy
+
+TEMPLATE_GENERATION: Final = "deprecated.daemonset.template.generation"
+_INT64_DIGITS: Final = 19
 
 
 class JobStrategy(Strategy):
@@ -34,6 +38,38 @@ class JobStrategy(Strategy):
             spec["selector"] = {"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}
 
 
+class DaemonSetStrategy(Strategy):
+    """The annotation stands for a field of older versions (spec.templateGeneration), which nobody sets but the server."""
+
+    def prepare_for_create(self, obj: Object, user: UserInfo) -> None:
+        super().prepare_for_create(obj, user)
+        _annotate_generation(obj, max(1, _generation_in(obj)))
+
+    def prepare_for_update(self, obj: Object, old: Object) -> None:
+        super().prepare_for_update(obj, old)
+        same = (obj.get("spec") or {}).get("template") == (old.get("spec") or {}).get("template")
+        _annotate_generation(obj, _generation_in(old) + (0 if same else 1))
+
+    def prepare_for_status_update(self, obj: Object, old: Object) -> None:
+        super().prepare_for_status_update(obj, old)
+        _annotate_generation(obj, _generation_in(old))
+
+
+def _generation_in(obj: Object) -> int:
+    text = (metadata_of(obj).get("annotations") or {}).get(TEMPLATE_GENERATION)
+    return int(text) if isinstance(text, str) and text.isascii() and text.isdigit() and len(text) < _INT64_DIGITS else 0
+
+
+def _annotate_generation(obj: Object, generation: int) -> None:
+    """0: a DaemonSet of before the annotation was kept; its pods do not bear a number either."""
+    metadata = metadata_of(obj)
+    annotations = {key: text for key, text in (metadata.get("annotations") or {}).items() if key != TEMPLATE_GENERATION}
+    if generation:
+        annotations[TEMPLATE_GENERATION] = str(generation)
+    if annotations or "annotations" in metadata:
+        metadata["annotations"] = annotations
+
+
 class NodeStrategy(Strategy):
     """A node's agent registers it with its status."""
 
@@ -42,13 +78,6 @@ class NodeStrategy(Strategy):
         super().prepare_for_create(obj, user)
         if status is not None:
             obj["status"] = status
-
-
-class PendingStrategy(Strategy):
-    """PersistentVolumeClaim and PersistentVolume."""
-
-    def first_status(self, obj: Object) -> Object:
-        return {"phase": "Pending"}
 
 
 class SigningRequestStrategy(Strategy):
@@ -77,3 +106,14 @@ class SigningRequestStrategy(Strategy):
         if conditions is not None:
             status["conditions"] = conditions
         obj["status"] = status
+
+    def stamp_times(self, obj: Object, old: Object, now: str) -> None:
+        """Conditions get the times that they came without."""
+        since = {
+            (each.get("type"), each.get("status")): each.get("lastTransitionTime")
+            for each in (old.get("status") or {}).get("conditions") or ()
+        }
+        for condition in (obj.get("status") or {}).get("conditions") or ():
+            condition["lastUpdateTime"] = condition.get("lastUpdateTime") or now
+            known = since.get((condition.get("type"), condition.get("status")))
+            condition["lastTransitionTime"] = condition.get("lastTransitionTime") or known or now

@@ -13,18 +13,22 @@ from typing import Final
 
 import orjson
 
+from edgekube.admission.request import AdmissionRequest
 from edgekube.api import errors
 from edgekube.api.errors import Cause
-from edgekube.api.kinds import POD
+from edgekube.api.kinds import POD, Kind
 from edgekube.api.objects import Object, metadata_of
-from edgekube.registry import writing
+from edgekube.api.verbs import DeleteOptions
+from edgekube.registry import gate, writing
 from edgekube.registry.context import Context
+from edgekube.registry.delete import check_preconditions
 from edgekube.registry.faults import as_status
 from edgekube.registry.get import stored
 from edgekube.registry.state import Registry
 from edgekube.store.protocol import Key, RevisionConflict, StoreError
 
 _ATTEMPTS_MAX: Final = 5
+BINDING: Final = Kind("", "v1", "Binding", "bindings", verbs=())
 SUCCESS: Final[Object] = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
 
 
@@ -38,9 +42,12 @@ def _target(binding: Object, name: str) -> str:
     return str(target["name"])
 
 
-async def bind(registry: Registry, namespace: str, name: str, binding: Object, context: Context) -> Object:
+async def bind(
+    registry: Registry, namespace: str, name: str, binding: Object, context: Context, request: AdmissionRequest
+) -> Object:
     """The Status of a bound pod. StatusError NotFound, or Conflict when the pod cannot be bound."""
     node_name = _target(binding, name)
+    await gate.validate(registry, request)
     key = Key(POD.resource, namespace, name)
     for _ in range(_ATTEMPTS_MAX):
         record = await stored(registry, POD, namespace, name)
@@ -58,12 +65,14 @@ async def bind(registry: Registry, namespace: str, name: str, binding: Object, c
 
 
 def _check(pod: Object, name: str, binding: Object) -> None:
-    metadata, spec = metadata_of(pod), pod.get("spec") or {}
-    uid = metadata_of(binding).get("uid")
-    if uid and uid != metadata.get("uid"):
-        why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {metadata.get('uid', '')}"
-        raise errors.conflict("", "pods/binding", name, why)
-    if metadata.get("deletionTimestamp"):
+    spec = pod.get("spec") or {}
+    wanted = metadata_of(binding)
+    # An empty one asks for nothing.
+    options = DeleteOptions(
+        precondition_uid=wanted.get("uid") or None, precondition_revision=wanted.get("resourceVersion") or None
+    )
+    check_preconditions(POD, name, pod, options)
+    if metadata_of(pod).get("deletionTimestamp"):
         raise errors.conflict("", "pods/binding", name, f"pod {name} is being deleted, cannot be assigned to a host")
     if spec.get("nodeName"):
         raise errors.conflict("", "pods/binding", name, f'pod {name} is already assigned to node "{spec["nodeName"]}"')

@@ -8,31 +8,35 @@ Next: registry.replace.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 import orjson
 
 from edgekube.api import errors, selectors
-from edgekube.api.errors import Cause
+from edgekube.api.custom import scaling
+from edgekube.api.errors import Cause, StatusError
 from edgekube.api.kinds import Kind
 from edgekube.api.objects import Object, metadata_of, name_of
 from edgekube.api.patch import apply_patch
-from edgekube.registry import identity
+from edgekube.registry import identity, managing
+from edgekube.registry.apply import check_applied_type, report_repeated
 from edgekube.registry.context import Context, Written
-from edgekube.registry.get import stored
+from edgekube.registry.get import get
 from edgekube.registry.patch import check_type
-from edgekube.registry.replace import replace
+from edgekube.registry.replace import View, replace
 from edgekube.registry.state import Registry
 
+_SHOWN: Final = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
 SCALE: Final = Kind("autoscaling", "v1", "Scale", "scales", verbs=())
 
 
 def scale_of(kind: Kind, obj: Object) -> Object:
     metadata = metadata_of(obj)
+    if kind.scale_paths is not None:
+        return _custom_scale(kind.scale_paths, obj)
     spec, status = obj.get("spec") or {}, obj.get("status") or {}
-    shown = {
-        key: metadata[key] for key in ("name", "namespace", "uid", "resourceVersion", "creationTimestamp") if key in metadata
-    }
+    shown = {key: metadata[key] for key in _SHOWN if key in metadata}
     selector = spec.get("selector")
     if kind.kind == "ReplicationController":
         text = str(selectors.label_selector_of_set(selector))
@@ -50,6 +54,21 @@ def scale_of(kind: Kind, obj: Object) -> Object:
     return scale
 
 
+def _custom_scale(paths: scaling.Paths, obj: Object) -> Object:
+    metadata = metadata_of(obj)
+    wanted, there, selector = scaling.numbers(paths, obj)
+    status: Object = {"replicas": there}
+    if selector:
+        status["selector"] = selector
+    return {
+        "kind": "Scale",
+        "apiVersion": "autoscaling/v1",
+        "metadata": {key: metadata[key] for key in _SHOWN if key in metadata},
+        "spec": {"replicas": wanted} if wanted else {},
+        "status": status,
+    }
+
+
 def _scaled(kind: Kind, current: Object, scale: Object) -> Object:
     replicas = (scale.get("spec") or {}).get("replicas") or 0
     if type(replicas) is not int:
@@ -62,19 +81,37 @@ def _scaled(kind: Kind, current: Object, scale: Object) -> Object:
         why = f"Precondition failed: UID in precondition: {given['uid']}, UID in object meta: {metadata.get('uid', '')}"
         raise errors.conflict(kind.group, kind.plural, name_of(current), why)
     metadata["resourceVersion"] = given.get("resourceVersion") or ""
+    if kind.scale_paths is not None:
+        try:
+            scaling.put(current, kind.scale_paths[0], replicas)
+        except ValueError as error:
+            raise errors.bad_request(str(error)) from None
+        return current
     current.setdefault("spec", {})["replicas"] = replicas
     return current
 
 
+def _view(kind: Kind) -> View:
+    return View(SCALE, "scale", partial(scale_of, kind), partial(_scaled, kind))
+
+
 async def get_scale(registry: Registry, kind: Kind, namespace: str, name: str) -> bytes:
-    record = await stored(registry, kind, namespace, name)
-    return orjson.dumps(scale_of(kind, orjson.loads(record.value)))
+    try:
+        obj = orjson.loads(await get(registry, kind, namespace, name))
+    except StatusError as error:
+        if error.reason == "NotFound" and kind.group == "apps":
+            raise errors.not_found(kind.group, f"{kind.plural}/scale", name) from None
+        raise
+    if kind.scale_paths is not None and scaling.numbers(kind.scale_paths, obj)[0] is None:
+        raise errors.internal(f'the spec replicas field "{kind.scale_paths[0]}" does not exist')
+    return orjson.dumps(scale_of(kind, obj))
 
 
 async def update_scale(registry: Registry, kind: Kind, namespace: str, name: str, scale: Object, context: Context) -> Written:
-    identity.check_type(SCALE, scale)
+    identity.check_type(SCALE, scale, registry.kinds)
     identity.check_name(name, scale, required=True)
-    result = await replace(registry, kind, namespace, name, lambda current: _scaled(kind, current, scale), context)
+    body = orjson.dumps(scale)
+    result = await replace(registry, kind, namespace, name, lambda _: orjson.loads(body), context, view=_view(kind))
     return _written(kind, result)
 
 
@@ -84,10 +121,25 @@ async def patch_scale(
     check_type(kind, patch_type)
 
     def make(current: Object) -> Object:
-        scale = apply_patch(SCALE, scale_of(kind, current), patch_type, body)
-        return _scaled(kind, current, scale)
+        return apply_patch(SCALE, current, patch_type, body)
 
-    return _written(kind, await replace(registry, kind, namespace, name, make, context, is_patch=True))
+    return _written(kind, await replace(registry, kind, namespace, name, make, context, is_patch=True, view=_view(kind)))
+
+
+async def apply_scale(
+    registry: Registry, kind: Kind, namespace: str, name: str, config: Object, context: Context, repeated: str = ""
+) -> Written:
+    """``context.operation`` is APPLY."""
+    check_applied_type(SCALE, config)
+    body = orjson.dumps(config)
+
+    def make(current: Object) -> Object:
+        made = managing.applied(registry, SCALE, current, orjson.loads(body), "scale", context)
+        report_repeated(repeated, context)
+        identity.check_name(name, made)
+        return made
+
+    return _written(kind, await replace(registry, kind, namespace, name, make, context, is_patch=True, view=_view(kind)))
 
 
 def _written(kind: Kind, result: Written) -> Written:

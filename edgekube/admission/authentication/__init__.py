@@ -1,0 +1,1 @@
+"""Who is let in by an AuthenticationConfiguration: identity providers, and what nobody in particular may ask."""

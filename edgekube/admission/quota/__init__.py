@@ -1,0 +1,1 @@
+"""Resource quotas: what an object uses, which quotas count it, and whether they have room."""

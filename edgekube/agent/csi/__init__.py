@@ -1,0 +1,1 @@
+"""CSI drivers of this node: registered, asked, and shown in its CSINode."""

@@ -1,0 +1,1 @@
+"""Devices that containers ask for by name and number: of device plugins, and of the board itself."""

@@ -1,0 +1,1 @@
+"""Pods that must go so that the node lives."""

@@ -1,0 +1,1 @@
+"""The end of the machine: its pods come to theirs first."""

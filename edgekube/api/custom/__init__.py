@@ -1,0 +1,1 @@
+"""CustomResourceDefinitions, as decisions: names, versions, schemas, validation, pruning, defaults, conversion. Pure."""

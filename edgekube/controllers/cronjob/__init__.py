@@ -1,0 +1,4 @@
+"""The CronJob controller: a Job at each time of a schedule.
+
+Next: controllers.cronjob.controller.
+"""

@@ -1,0 +1,1 @@
+"""Volumes: binding, provisioning, protection, expansion and attachment."""

@@ -1,0 +1,1 @@
+"""Tests of discovery: real multicast in namespaces of the test's own."""

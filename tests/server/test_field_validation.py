@@ -1,0 +1,132 @@
+"""fieldValidation, as upstream's own tests ask it: unknown and repeated fields, in JSON, YAML and patches."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.registry.cluster import deployment
+from tests.server.running import Api
+
+DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
+
+JSON = b"""{"apiVersion": "apps/v1", "kind": "Deployment",
+ "metadata": {"name": "dupename", "name": "web", "labels": {"app": "web"}, "unknownMeta": "metaVal"},
+ "spec": {"unknown1": "val1", "unknownDupe": "a", "unknownDupe": "b", "paused": true, "paused": false,
+  "selector": {"matchLabels": {"app": "web"}},
+  "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [
+   {"name": "web", "image": "web:1", "unknownNested": "v", "imagePullPolicy": "Always", "imagePullPolicy": "Never"}]}}}}"""
+YAML = b"""apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: dupename
+  name: web
+  unknownMeta: metaVal
+spec:
+  unknown1: val1
+  paused: true
+  paused: false
+  selector:
+    matchLabels: {app: web}
+  template:
+    metadata:
+      labels: {app: web}
+    spec:
+      containers:
+      - name: web
+        image: web:1
+        unknownNested: v
+"""
+C = "spec.template.spec.containers[0]"
+
+
+async def test_json(api: Api) -> None:
+    refused = await api.ask("POST", f"{DEPLOYMENTS}?fieldValidation=Strict", JSON)
+    assert (refused.status, refused.json["reason"]) == (400, "BadRequest")
+    assert refused.json["message"] == (
+        'Deployment in version "v1" cannot be handled as a Deployment: strict decoding error: duplicate field "metadata.name", '
+        'unknown field "metadata.unknownMeta", unknown field "spec.unknown1", unknown field "spec.unknownDupe", duplicate field '
+        f'"spec.paused", unknown field "{C}.unknownNested", duplicate field "{C}.imagePullPolicy"'
+    )
+    warned = await api.ask("POST", DEPLOYMENTS, JSON)
+    assert warned.status == 201
+    assert warned.headers["warning"].count("299 - ") == 7
+    silent = await api.ask("POST", f"{DEPLOYMENTS}?fieldValidation=Ignore&dryRun=All", JSON.replace(b'"web",', b'"two",', 1))
+    assert (silent.status, "warning" in silent.headers) == (201, False)
+
+
+async def test_yaml(api: Api) -> None:
+    refused = await api.ask("POST", f"{DEPLOYMENTS}?fieldValidation=Strict", YAML, content_type="application/yaml")
+    assert refused.json["message"].partition("strict decoding error: ")[2] == (
+        'yaml: unmarshal errors:\n  line 5: key "name" already set in map\n  line 10: key "paused" already set in map, '
+        f'unknown field "metadata.unknownMeta", unknown field "{C}.unknownNested", unknown field "spec.unknown1"'
+    )
+    warned = await api.ask("POST", DEPLOYMENTS, YAML, content_type="application/yaml")
+    assert warned.headers["warning"].startswith('299 - "line 5: key \\"name\\" already set in map", 299 - "line 10: key')
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "told"),
+    [
+        (
+            "application/merge-patch+json",
+            b'{"spec": {"unknown1": "a", "unknownDupe": "a", "unknownDupe": "b", "paused": true, "paused": false}}',
+            'duplicate field "spec.unknownDupe", duplicate field "spec.paused", unknown field "spec.unknown1", '
+            'unknown field "spec.unknownDupe"',
+        ),
+        (
+            "application/strategic-merge-patch+json",
+            b'{"spec": {"unknown1": "a", "paused": true, "paused": false}}',
+            'duplicate field "spec.paused", unknown field "spec.unknown1"',
+        ),
+        (
+            "application/json-patch+json",
+            b'[{"op": "add", "path": "/spec/unknown1", "value": "a", "foo": "bar"},'
+            b' {"op": "add", "path": "/spec/unknown2", "path": "/spec/unknown3", "value": "a"}]',
+            'json patch unknown field "[0].foo", json patch duplicate field "[1].path", unknown field "spec.unknown1", '
+            'unknown field "spec.unknown3"',
+        ),
+    ],
+)
+async def test_patches(api: Api, content_type: str, body: bytes, told: str) -> None:
+    await api.ask("POST", DEPLOYMENTS, deployment("web"))
+    refused = await api.ask("PATCH", f"{DEPLOYMENTS}/web?fieldValidation=Strict", body, content_type=content_type)
+    assert (refused.status, refused.json["reason"]) == (422, "Invalid")
+    assert refused.json["message"].startswith(' "" is invalid: patch: Invalid value: "')
+    assert refused.json["message"].partition("strict decoding error: ")[2] == told
+    assert refused.json["details"]["causes"][0]["field"] == "patch"
+    warned = await api.ask("PATCH", f"{DEPLOYMENTS}/web", body, content_type=content_type)
+    assert (warned.status, warned.headers["warning"].count("299 - ")) == (200, told.count(" field "))
+    silent = await api.ask("PATCH", f"{DEPLOYMENTS}/web?fieldValidation=Ignore", body, content_type=content_type)
+    assert (silent.status, "warning" in silent.headers) == (200, False)
+
+
+async def test_a_strategic_patch_is_shown_as_it_is(api: Api) -> None:
+    await api.ask("POST", DEPLOYMENTS, deployment("web"))
+    body = b'{"spec": {"replicas": "three", "paused": true}}'
+    refused = await api.ask("PATCH", f"{DEPLOYMENTS}/web", body, content_type="application/strategic-merge-patch+json")
+    assert (refused.status, refused.json["message"]) == (
+        422,
+        ' "" is invalid: patch: Invalid value: "map[spec:map[paused:true replicas:three]]": json: cannot unmarshal string into '
+        "Go struct field DeploymentSpec.spec.replicas of type int32",
+    )
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "status", "message"),
+    [
+        ("application/merge-patch+json", b"[]", 400, "cannot unmarshal array into Go value of type map[string]interface {}"),
+        ("application/json-patch+json", b"{}", 400, "cannot unmarshal object into Go value of type []handlers.jsonPatchOp"),
+        (
+            "application/json-patch+json",
+            b'[{"op":"test","path":"/spec/replicas","value":9}]',
+            422,
+            "testing value /spec/replicas",
+        ),
+        ("application/merge-patch+json", b"{", 400, "error decoding patch: "),
+    ],
+)
+async def test_patches_that_are_none(api: Api, content_type: str, body: bytes, status: int, message: str) -> None:
+    await api.ask("POST", DEPLOYMENTS, deployment("web"))
+    refused = await api.ask("PATCH", f"{DEPLOYMENTS}/web", body, content_type=content_type)
+    assert refused.status == status
+    assert message in refused.json["message"]
