@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import pytest
 
 from edgekube import limits
 from tests.discovery.test_announcement import PI
+from tests.lab.booting import fresh_prefix
 from tests.lab.cluster import until
 from tests.lab.lan import Lan
 from tests.lab.shell import run
@@ -85,7 +85,7 @@ class Switch:
 
 @pytest.fixture
 def switch(tmp_path: Path) -> Iterator[Switch]:
-    with Lan(f"d{os.getpid() % 1000000}") as lan, ExitStack() as stack:
+    with Lan(fresh_prefix()) as lan, ExitStack() as stack:
         yield Switch(lan, stack, tmp_path)
 
 

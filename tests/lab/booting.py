@@ -18,12 +18,22 @@ from tests.lab.cluster import Cluster
 from tests.lab.lan import Lan
 from tests.lab.node import Node
 
+LETTERS: Final = "abcdefghijklmnopqrstuvwxyz"
+
 _count: Final = itertools.count()
 
 
 def fresh_prefix() -> str:
-    """Unlike that of any other lab on this machine: this process, and which of its labs."""
-    return f"{'abcdefghijklmnopqrstuvwxyz'[next(_count) % 26]}{os.getpid()}"
+    """Unlike that of any other lab on this machine: this process, and which of its labs.
+
+    A lab that is still up, or that a killed run left behind under the same pid, keeps its prefix.
+    """
+    taken = {name.partition("-")[0] for name in os.listdir("/run/netns")} if os.path.isdir("/run/netns") else set()
+    prefixes = (f"{LETTERS[next(_count) % len(LETTERS)]}{os.getpid()}" for _ in LETTERS)
+    free = next((prefix for prefix in prefixes if prefix not in taken), None)
+    if free is None:
+        raise RuntimeError(f"{len(LETTERS)} labs of this process are up, or were left behind: see `ip netns`")
+    return free
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import subprocess
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.booting import fresh_prefix
 from tests.lab.cluster import Cluster, until
 from tests.lab.clusters import MultiCluster
 from tests.lab.console import WORDS, Console, listening, tell
@@ -68,7 +68,7 @@ def test_what_it_does_not_understand_it_explains(console: Console, line: str, co
 
 
 def test_from_another_terminal(console: Console) -> None:
-    prefix = f"t{os.getpid()}"
+    prefix = fresh_prefix()
     with pytest.raises(LookupError, match="no lab is up"):
         tell("nodes", prefix)
     with listening(console, prefix):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.booting import fresh_prefix
+from tests.lab.booting import LETTERS, fresh_prefix
 from tests.lab.cluster import until
 from tests.lab.guest import Guest, guest
 from tests.lab.lan import GATEWAY, Lan
@@ -164,6 +164,11 @@ def test_a_second_segment(nat: bool) -> None:
             until(lambda: arrives(a.namespace, b.namespace, "2001:db8:0:1::1"))
             with near.silence("a"):
                 assert not hears(b, a)
+
+
+def test_a_lab_that_is_up_keeps_its_prefix() -> None:
+    with Lan(fresh_prefix()) as up:
+        assert up.prefix not in {fresh_prefix() for _ in LETTERS}
 
 
 def test_two_stacks() -> None:

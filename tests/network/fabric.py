@@ -19,6 +19,7 @@ from typing import Final
 from edgekube.network.addresses import SYSCTLS, SYSCTLS_IPV6
 from edgekube.network.peers import Member
 from edgekube.network.routes import PeerRoutes, Wishes
+from tests.lab.booting import fresh_prefix
 from tests.lab.inside import call_in
 from tests.lab.shell import run
 
@@ -95,7 +96,7 @@ class Fabric:
     """The nodes know nothing of each other yet."""
 
     def __init__(self) -> None:
-        self.prefix = f"ekf{os.getpid() % 100000}"
+        self.prefix = fresh_prefix()
         self._namespaces: list[str] = []
         self._servers: list[subprocess.Popen[str]] = []
         self.nodes: dict[str, Node] = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from edgekube.network.addresses import SYSCTLS, host_commands
 from edgekube.network.kernel import Kernel
 from edgekube.network.proxy import ServiceProxy
 from edgekube.network.ranges import ranges_of
+from tests.lab.booting import fresh_prefix
 from tests.lab.inside import call_in
 from tests.lab.shell import run
 from tests.network.cluster import Cluster, endpoint
@@ -36,7 +36,7 @@ HERE_CIDRS = ("10.42.0.0/24", "fd00:42::/64")
 
 class Rig:
     def __init__(self) -> None:
-        self.prefix = f"ekp{os.getpid() % 100000}"
+        self.prefix = fresh_prefix()
         self.namespaces: list[str] = []
         self.servers: list[subprocess.Popen[str]] = []
 

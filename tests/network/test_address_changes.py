@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgekube.network.address_changes import address_changes, concerns_the_node, interfaces_of
+from tests.lab.booting import fresh_prefix
 from tests.lab.inside import call_in
 from tests.lab.shell import run
 
@@ -41,7 +42,7 @@ def test_any_bytes_are_read_to_their_end(messages: bytes) -> None:
 
 @pytest.fixture
 def namespace() -> Iterator[str]:
-    name = f"ekac{os.getpid() % 100000}"
+    name = fresh_prefix()
     run(["ip", "netns", "add", name])
     try:
         run(["ip", "-n", name, "link", "add", "eth0", "type", "bridge"])

@@ -1,7 +1,6 @@
 """Which address is the node's, and what the kernel is told."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from edgekube.network.addresses import (
     write_sysctls,
 )
 from edgekube.network.cni import FILE_NAME, conflist, write
+from tests.lab.booting import fresh_prefix
 from tests.lab.shell import run
 
 DEFAULT = {"dst": "default", "gateway": "192.0.2.254", "dev": "eth0"}
@@ -111,7 +111,7 @@ def test_an_uninstall_takes_loopback_routing_back(tmp_path: Path) -> None:
 
 @pytest.mark.root
 def test_the_kernel_takes_what_two_stacks_need_and_gives_it_back(tmp_path: Path) -> None:
-    name = f"ekad{os.getpid() % 100000}"
+    name = fresh_prefix()
     run(["ip", "netns", "add", name])
     try:
         batch = ["ip", "-n", name, "-batch", "-"]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from edgekube.network.node_addresses import NodeAddresses
+from tests.lab.booting import fresh_prefix
 from tests.lab.shell import run
 
 HERE = Path(__file__).parent
@@ -20,7 +21,7 @@ class Board:
     """A network namespace with two sockets for cables."""
 
     def __init__(self) -> None:
-        self.name = f"ekna{os.getpid() % 100000}"
+        self.name = fresh_prefix()
         self._followers: list[subprocess.Popen[str]] = []
         run(["ip", "netns", "add", self.name])
         self.ip("link set lo up")

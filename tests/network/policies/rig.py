@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+from tests.lab.booting import fresh_prefix
 from tests.lab.shell import run
 
 HERE = Path(__file__).parent
@@ -54,7 +54,7 @@ class Program:
 
 class Rig:
     def __init__(self) -> None:
-        self.prefix = f"ekq{os.getpid() % 100000}"
+        self.prefix = fresh_prefix()
         self._namespaces: list[str] = []
         self.programs: dict[str, Program] = {}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -22,6 +21,7 @@ from edgekube.network.policies.enforcer import Enforcer
 from edgekube.network.policies.planner import Planner
 from edgekube.network.policies.table import TABLE
 from edgekube.network.table_losses import open_news
+from tests.lab.booting import fresh_prefix
 from tests.lab.inside import call_in
 from tests.lab.shell import run
 
@@ -41,7 +41,7 @@ CLOSED: Object = {
 @pytest.fixture(scope="module")
 def namespace() -> Iterator[list[str]]:
     """The command line that nft is to be run by, in a namespace of these tests."""
-    name = f"ekn{os.getpid() % 100000}"
+    name = fresh_prefix()
     run(["ip", "netns", "add", name])
     try:
         yield ["nsenter", f"--net=/run/netns/{name}"]
