@@ -21,15 +21,13 @@ import click
 
 from edgekube.containerd import oci
 from tests.conformance import sidecars as around_drivers
-from tests.conformance.building import build, module_directory
+from tests.conformance.building import VERSION, build, module_directory
 from tests.conformance.images import make, names, pulled
 from tests.conformance.node_suite import node_flags
 from tests.conformance.registries import mirrored
 from tests.lab.clusters import many_nodes
 from tests.lab.subnet import HOME, TWO_STACKS
 
-#: The API level that the server says it has.
-VERSION = "1.36.2"
 _RANGES = ("--cluster-cidr=10.42.0.0/16,fd42::/48", "--service-cidr=10.43.0.0/16,fd43::/112")
 
 

@@ -18,6 +18,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 MODULE = "k8s.io/kubernetes"
+#: The API level that the server says it has.
+VERSION = "1.36.2"
 _OWN = "k8s.io/component-base/version.gitVersion"
 #: Upstream has a release of it in the image agnhost, for tests that bring a name server of their own.
 DNS_SERVER = "github.com/coredns/coredns@v1.11.1"

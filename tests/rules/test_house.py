@@ -80,6 +80,7 @@ def test_every_test_directory_mirrors_one_of_the_program() -> None:
         "fuzz",
         "conformance",
         "csi_driver",
+        "upstream",
     }
     tests = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir() and not path.name.startswith(("_", "."))}
     assert tests <= ours | besides, tests - ours - besides

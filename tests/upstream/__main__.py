@@ -1,0 +1,82 @@
+"""Ask Kubernetes' own API server and ours the same, and tell where the answers differ.
+
+    sudo .venv/bin/python -m tests.upstream --directory D --only create --kind Pod
+
+Enters: which questions.
+Leaves: a report: each difference once, with how often and one question that shows it.
+Holds: it is no part of the test run: it needs Go, its modules, root and time (tests.upstream.building).
+Next: tests.upstream.questions.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import click
+
+from tests.conformance.building import VERSION
+from tests.upstream.asking import Client
+from tests.upstream.building import build
+from tests.upstream.comparing import differences
+from tests.upstream.patching import patches
+from tests.upstream.questions import Pair, Question, create, prepare, update, wrong
+from tests.upstream.reading import described, read
+from tests.upstream.servers import both, namespace
+
+SETS: Final[dict[str, Callable[[Pair, re.Pattern[str], str], Iterator[Question]]]] = {
+    "create": create,
+    "described": described,
+    "patches": patches,
+    "read": read,
+    "update": update,
+    "wrong": wrong,
+}
+
+
+@click.command()
+@click.option("--only", "sets", multiple=True, type=click.Choice(sorted(SETS)), help="These sets of questions (repeatable).")
+@click.option("--kind", default="", help="Only kinds whose name matches the regular expression.")
+@click.option("--version", "wanted", default=VERSION, show_default=True, help="Of Kubernetes.")
+@click.option("--directory", type=click.Path(path_type=Path), help="Where upstream's programs are built; kept, and used again.")
+@click.option("--report", type=click.Path(path_type=Path), help="Where the differences are written (default: the terminal).")
+@click.option("--inside", hidden=True, help="The namespace that this process runs in already.")
+def side_by_side(
+    sets: tuple[str, ...], kind: str, wanted: str, directory: Path | None, report: Path | None, inside: str | None
+) -> None:
+    """Differences from Kubernetes' own API server."""
+    where = (directory or Path(tempfile.gettempdir()) / "edgekube-conformance").resolve()
+    if inside is None:
+        build(where, wanted)
+        with namespace() as name:
+            enter = ["nsenter", f"--net=/run/netns/{name}"]
+            command = [*enter, sys.executable, "-m", "tests.upstream", *sys.argv[1:], "--inside", name]
+            sys.exit(subprocess.run(command, check=False, env=dict(os.environ)).returncode)
+    found: dict[str, list[str]] = defaultdict(list)
+    asked = 0
+    with both(where, inside) as (theirs, ours):
+        pair = Pair(Client(theirs), Client(ours))
+        prepare(pair)
+        for name in sets or sorted(SETS):
+            for question in SETS[name](pair, re.compile(kind), wanted):
+                asked += 1
+                for difference in differences(*question.answers):
+                    signature = re.sub(r"\[\d+\]", "[*]", f"{question.about}: {difference}")
+                    found[signature].append(question.told)
+    lines = [f"{len(told):4}  {signature}\n      {told[0][:600]}" for signature, told in sorted(found.items())]
+    text = "\n".join([*lines, f"{asked} questions, {len(found)} differences"])
+    if report is None:
+        print(text)
+    else:
+        report.write_text(text + "\n")
+        print(f"{asked} questions, {len(found)} differences: {report}")
+
+
+side_by_side()

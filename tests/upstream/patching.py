@@ -1,0 +1,96 @@
+"""Patches of every type, and apply, of what is there; the managed fields with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from re import Pattern
+from typing import Any, Final
+
+import yaml
+
+from tests.upstream.asking import Request
+from tests.upstream.questions import NAMESPACE, Pair, Question, everything, path_of
+
+_JSON: Final = "application/json-patch+json"
+_MERGE: Final = "application/merge-patch+json"
+_STRATEGIC: Final = "application/strategic-merge-patch+json"
+_APPLY: Final = "application/apply-patch+yaml"
+#: For any object.
+_GENERAL: Final[tuple[tuple[str, Any], ...]] = (
+    (_MERGE, {"metadata": {"labels": {"x": "y"}}}),
+    (_MERGE, {"metadata": {"labels": None, "annotations": {"a": None, "b": "c"}}}),
+    (_MERGE, {"metadata": {"name": "other"}}),
+    (_MERGE, {"metadata": {"uid": "other"}}),
+    (_MERGE, {"metadata": {"resourceVersion": "1"}}),
+    (_MERGE, {"metadata": {"finalizers": ["bogus"]}}),
+    (_MERGE, {"metadata": {"finalizers": ["example.com/x"]}}),
+    (_MERGE, {"metadata": {"finalizers": None}}),
+    (_MERGE, {"metadata": {"ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "a", "uid": "b"}]}}),
+    (_MERGE, {"metadata": {"ownerReferences": [{"kind": "Pod"}]}}),
+    (_MERGE, {"metadata": {"ownerReferences": None}}),
+    (_MERGE, {"metadata": {"labels": {"-bad": "y"}}}),
+    (_MERGE, {"metadata": {"annotations": {"a": 5}}}),
+    (_MERGE, {"metadata": {"generateName": "x-", "generation": 7, "creationTimestamp": None}}),
+    (_MERGE, {"bogus": 1}),
+    (_MERGE, {"kind": "Bogus"}),
+    (_MERGE, []),
+    (_MERGE, b"{"),
+    (_JSON, [{"op": "add", "path": "/metadata/labels", "value": {"a": "b"}}]),
+    (_JSON, [{"op": "test", "path": "/metadata/name", "value": "nope"}]),
+    (_JSON, [{"op": "remove", "path": "/metadata/bogus"}]),
+    (_JSON, [{"op": "replace", "path": "/metadata/labels/x", "value": "z"}]),
+    (_JSON, [{"op": "bogus", "path": "/metadata"}]),
+    (_JSON, [{"op": "move", "from": "/metadata/labels", "path": "/metadata/annotations"}]),
+    (_JSON, [{"op": "copy", "from": "/metadata/name", "path": "/metadata/annotations"}]),
+    (_JSON, [{"op": "add", "path": "metadata", "value": 1}]),
+    (_JSON, {"op": "add"}),
+    (_JSON, b"["),
+    (_STRATEGIC, {"metadata": {"labels": {"$patch": "replace", "only": "this"}}}),
+    (_STRATEGIC, {"metadata": {"labels": {"$patch": "delete"}}}),
+    (_STRATEGIC, {"metadata": {"$retainKeys": ["name"]}}),
+    (_STRATEGIC, {"metadata": {"finalizers": ["example.com/y"], "$deleteFromPrimitiveList/finalizers": ["example.com/x"]}}),
+    (_STRATEGIC, {"metadata": {"$deleteFromPrimitiveList/finalizers": ["example.com/y"]}}),
+    (_STRATEGIC, {"$patch": "bogus"}),
+    (_STRATEGIC, []),
+    ("application/bogus", {}),
+)
+
+
+def patches(pair: Pair, kinds: Pattern[str], version: str) -> Iterator[Question]:
+    """Each object patched in a row, each patch on what the one before left."""
+    for kind, obj in everything(kinds, version, manifests=False):
+        name = str((obj.get("metadata") or {}).get("name") or "")
+        if not name or any(answer.status >= 300 for answer in pair.both(Request("POST", path_of(kind), obj))):
+            continue
+        about = f"{kind.kind}.{kind.version}"
+        for content_type, body in _GENERAL:
+            for query in ("fieldManager=general", "fieldManager=strict&fieldValidation=Strict&dryRun=All"):
+                told = f"{content_type} {body!r}"
+                yield pair.ask(
+                    f"{about} {told} {query}", "patch", Request("PATCH", path_of(kind, name, query), body, content_type)
+                )
+        yield from _applied(pair, about, path_of(kind, name), obj)
+        yield pair.ask(f"{about} end", "get", Request("GET", path_of(kind, name)))
+        pair.both(Request("DELETE", path_of(kind, name, "gracePeriodSeconds=0")))
+
+
+def _applied(pair: Pair, about: str, path: str, obj: dict[str, Any]) -> Iterator[Question]:
+    bare = {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": {"name": obj["metadata"]["name"]}}
+    labelled = {**bare, "metadata": {**bare["metadata"], "labels": {"x": "applied"}}}
+    for what, body, query in (
+        ("whole", obj, "fieldManager=one"),
+        ("whole by force", obj, "fieldManager=one&force=true"),
+        ("label conflict", labelled, "fieldManager=two"),
+        ("label by force", labelled, "fieldManager=two&force=true"),
+        ("given up", bare, "fieldManager=two"),
+        ("nothing left", bare, "fieldManager=one&force=true"),
+        ("no manager", bare, ""),
+        ("other name", {**bare, "metadata": {"name": "other"}}, "fieldManager=one"),
+        ("no kind", {"metadata": bare["metadata"]}, "fieldManager=one"),
+        ("managed fields", {**bare, "metadata": {**bare["metadata"], "managedFields": [{"manager": "x"}]}}, "fieldManager=one"),
+        ("unknown", {**bare, "bogus": 1}, "fieldManager=one"),
+        ("no YAML", b"a: [", "fieldManager=one"),
+    ):
+        data = body if isinstance(body, bytes) else yaml.safe_dump(body).encode()
+        question = f"{path}?{query}&dryRun=All" if what == "nothing left" else f"{path}?{query}"
+        yield pair.ask(f"{about} apply {what}", f"{what} {NAMESPACE}", Request("PATCH", question, data, _APPLY))
