@@ -27,6 +27,12 @@ from edgekube.api.verbs import BOOKMARK, DELETED, ListOptions, Verbs
 _PV, _PVC, _VA = PERSISTENTVOLUME, PERSISTENTVOLUMECLAIM, VOLUMEATTACHMENT
 PROVISIONED: Final = "external-provisioner.volume.kubernetes.io/finalizer"
 _MODE: Final = {"ReadWriteOnce": 1, "ReadOnlyMany": 3, "ReadWriteMany": 5, "ReadWriteOncePod": 7}
+#: A pod may be placed before its node has told the API of the driver: then the real ones ask again, too.
+_AGAIN_SECONDS: Final = 0.1
+
+
+class _NotYet(Exception):
+    """What is needed is on its way."""
 
 
 @dataclass
@@ -61,6 +67,8 @@ class Sidecars:
                 assert error.reason in ("Conflict", "NotFound", "AlreadyExists"), error
                 if error.reason != "Conflict":
                     return
+            except _NotYet:
+                await trio.sleep(_AGAIN_SECONDS)
 
     async def _ask(self, service: str, method: str, **fields: Any) -> Any:
         described = csi.DESCRIPTOR.services_by_name[service].methods_by_name[method]
@@ -135,7 +143,9 @@ class Sidecars:
         volume = await self.verbs.get(_PV, "", made["spec"]["source"]["persistentVolumeName"])
         handle = volume["spec"]["csi"]["volumeHandle"]
         nodes = (await self.verbs.get(CSINODE, "", made["spec"]["nodeName"]))["spec"]["drivers"]
-        node_id = next(each["nodeID"] for each in nodes if each["name"] == self.driver)
+        node_id = next((each["nodeID"] for each in nodes if each["name"] == self.driver), None)
+        if node_id is None:
+            raise _NotYet
         if is_deleting(made):
             await self._ask("Controller", "ControllerUnpublishVolume", volume_id=handle, node_id=node_id)
             await self._without_finalizer(_PV, volume, finalizer)
