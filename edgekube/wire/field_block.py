@@ -5,7 +5,7 @@ Leaves: an HPACK field block (RFC 7541) of static indices and literals without i
 Holds: the connection announces a table of size 0 in its first block, so no setting of the peer can make us wrong; no value ends
 its line (ValueError), so a handler's data never becomes another header.
 Bound: BLOCKS_REMEMBERED_MAX encoded blocks for the whole process.
-Next: wire.http2.
+Next: wire.http2_outgoing.
 
 Most answers have the same headers but for Date and Content-Length: looking up their bytes costs a fraction of what a table, its
 search and Huffman coding cost, and a cluster's network does not miss the bytes.

@@ -1,9 +1,9 @@
 """HTTP/2 frames as bytes (RFC 9113, sections 4 and 6): the numbers, and the few frames that a server writes.
 
 Enters: numbers and payloads.
-Leaves: bytes.
+Leaves: bytes; the Violation that ends a connection.
 Holds: pure.
-Next: wire.http2.
+Next: wire.http2_reading, wire.http2_outgoing.
 """
 
 from __future__ import annotations
@@ -61,6 +61,14 @@ WINDOW_BYTES_MAX: Final = 2**31 - 1
 HEAD: Final = struct.Struct(">HBBBL")
 _WORD: Final = struct.Struct(">L")
 _SETTING: Final = struct.Struct(">HL")
+
+
+class Violation(Exception):
+    """The peer did what ends the connection, with this error code."""
+
+    def __init__(self, code: int, why: str) -> None:
+        super().__init__(why)
+        self.code = code
 
 
 def head(length: int, kind: int, flags: int, stream_id: int) -> bytes:

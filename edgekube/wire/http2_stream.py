@@ -4,7 +4,7 @@ Enters: a RequestHead, pieces of the body; what the handler says.
 Leaves: calls of the connection, which frames, queues and sends.
 Holds: one answer, framed as announced; a body is credited to the peer's window as the handler reads it.
 Bound: the stream's window, WIRE_BODY_SECONDS for a body that comes slowly.
-Next: wire.http2.
+Next: wire.http2_outgoing.
 """
 
 from __future__ import annotations
