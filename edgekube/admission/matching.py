@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from edgekube.api.kinds import Kind
 from edgekube.api.objects import Object, labels_of
-from edgekube.api.selectors import LabelSelector, label_selector_of
+from edgekube.api.selectors.labels import LabelSelector, label_selector_of
 
 _GROUP: Final = "admissionregistration.k8s.io"
 #: Nothing judges what says who judges: otherwise a mistake there could not be taken back.

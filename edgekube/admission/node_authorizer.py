@@ -18,7 +18,7 @@ from edgekube.admission.node_graph import NodeGraph
 from edgekube.admission.rbac import Rule
 from edgekube.api.errors import StatusError
 from edgekube.api.local_path import NODE_LABEL
-from edgekube.api.selectors import parse_label_selector
+from edgekube.api.selectors.label_text import parse_label_selector
 from edgekube.api.verbs import UserInfo
 
 NODES_GROUP: Final = "system:nodes"

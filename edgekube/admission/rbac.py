@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from edgekube.admission.attributes import Attributes, Decision
 from edgekube.api.objects import Object, labels_of, name_of, namespace_of
-from edgekube.api.selectors import label_selector_of
+from edgekube.api.selectors.labels import label_selector_of
 from edgekube.api.verbs import UserInfo
 
 MASTERS: Final = "system:masters"

@@ -4,7 +4,7 @@ Enters: text from objects.
 Leaves: upstream's messages, none when the text is good.
 Holds: every function takes text and answers a list; it never raises.
 Source: RFC 1123, RFC 1035; apimachinery util/validation and api/validate/content (v1.36 messages).
-Next: api.validation, api.selectors, registry (object names).
+Next: api.validation, api.selectors.labels, registry (object names).
 """
 
 from __future__ import annotations

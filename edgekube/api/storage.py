@@ -16,7 +16,7 @@ from typing import Final
 from edgekube.api import quantities
 from edgekube.api.node_affinity import required
 from edgekube.api.objects import Object, annotations_of, controller_of, is_deleting, labels_of, name_of, namespace_of, uid_of
-from edgekube.api.selectors import label_selector_of
+from edgekube.api.selectors.labels import label_selector_of
 
 BIND_COMPLETED: Final = "pv.kubernetes.io/bind-completed"
 BOUND_BY_CONTROLLER: Final = "pv.kubernetes.io/bound-by-controller"

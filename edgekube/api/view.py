@@ -15,7 +15,7 @@ from edgekube.api.kinds import Kind
 from edgekube.api.node_facts import NodeFacts
 from edgekube.api.objects import Object
 from edgekube.api.pod_facts import PodFacts
-from edgekube.api.selectors import LabelSelector
+from edgekube.api.selectors.labels import LabelSelector
 
 
 class View(Protocol):

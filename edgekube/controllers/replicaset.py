@@ -28,7 +28,7 @@ from edgekube.api.ownership import controller_reference
 from edgekube.api.pod_claims import claim_pods
 from edgekube.api.pod_facts import PodFacts
 from edgekube.api.pod_ranking import ranked_for_deletion
-from edgekube.api.selectors import LabelSelector, label_selector_of, label_selector_of_set
+from edgekube.api.selectors.labels import LabelSelector, label_selector_of, label_selector_of_set
 from edgekube.api.statuses import status_calls, with_condition, without_condition
 from edgekube.api.verbs import DeleteOptions
 from edgekube.api.view import View

@@ -17,7 +17,7 @@ from edgekube.api.calls import Call, Update
 from edgekube.api.controller import Change, Controller, Key, Moment, sides
 from edgekube.api.kinds import KINDS, Kind
 from edgekube.api.objects import Object, is_deleting, labels_of, name_of
-from edgekube.api.selectors import label_selector_of
+from edgekube.api.selectors.labels import label_selector_of
 from edgekube.api.view import View
 
 

@@ -23,7 +23,7 @@ from edgekube.api.kinds import (
     Kind,
 )
 from edgekube.api.objects import Object, labels_of, name_of, namespace_of, uid_of
-from edgekube.api.selectors import label_selector_of_set
+from edgekube.api.selectors.labels import label_selector_of_set
 from edgekube.api.verbs import DELETED, WatchEvent
 from edgekube.scheduler.surroundings import Surroundings, budget_of
 from edgekube.scheduler.terms import selector_of

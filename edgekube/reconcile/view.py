@@ -20,7 +20,7 @@ from edgekube.api.kinds import NODE, POD, Kind
 from edgekube.api.node_facts import NodeFacts
 from edgekube.api.objects import Object
 from edgekube.api.pod_facts import PodFacts
-from edgekube.api.selectors import LabelSelector
+from edgekube.api.selectors.labels import LabelSelector
 from edgekube.api.verbs import EVERYTHING, ListOptions, Verbs
 from edgekube.reconcile.follow import follow
 from edgekube.reconcile.table import Subscriber, Table, ViewChange, decode

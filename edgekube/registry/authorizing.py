@@ -17,7 +17,7 @@ import trio
 from edgekube.admission.attributes import Attributes
 from edgekube.admission.request import AdmissionRequest
 from edgekube.api.cel.library.authz import Answer, Authorizer, Question, ResourceCheck
-from edgekube.api.selectors import pinned_fields
+from edgekube.api.selectors.fields import pinned_fields
 from edgekube.api.verbs import UserInfo
 from edgekube.registry.state import Registry
 

@@ -11,7 +11,9 @@ from __future__ import annotations
 from msgspec import Struct
 
 from edgekube.api.kinds import Kind
-from edgekube.api.selectors import FieldSelector, LabelSelector, parse_field_selector, parse_label_selector
+from edgekube.api.selectors.fields import FieldSelector, parse_field_selector
+from edgekube.api.selectors.label_text import parse_label_selector
+from edgekube.api.selectors.labels import LabelSelector
 from edgekube.registry.topics import group, topic
 from edgekube.store.protocol import Group, Key, Topic
 

@@ -16,7 +16,7 @@ import msgspec
 
 from edgekube.api import pod_address
 from edgekube.api.kinds import POD, PODADDRESS, Kind
-from edgekube.api.selectors import FieldSelector
+from edgekube.api.selectors.fields import FieldSelector
 from edgekube.api.verbs import MODIFIED
 from edgekube.store.protocol import Change, Group, Topic
 

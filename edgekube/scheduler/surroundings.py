@@ -11,7 +11,7 @@ from __future__ import annotations
 from msgspec import Struct, field
 
 from edgekube.api.objects import Object, namespace_of
-from edgekube.api.selectors import LabelSelector
+from edgekube.api.selectors.labels import LabelSelector
 from edgekube.scheduler.storage import Storage
 from edgekube.scheduler.terms import selector_of
 

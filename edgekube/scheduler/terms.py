@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from edgekube import limits
 from edgekube.api.objects import Object
-from edgekube.api.selectors import NOTHING, LabelSelector, label_selector_of
+from edgekube.api.selectors.labels import NOTHING, LabelSelector, label_selector_of
 
 _REQUIRED: Final = "requiredDuringSchedulingIgnoredDuringExecution"
 _PREFERRED: Final = "preferredDuringSchedulingIgnoredDuringExecution"

@@ -22,7 +22,7 @@ from edgekube.api import errors
 from edgekube.api.decode import media_type
 from edgekube.api.errors import StatusError
 from edgekube.api.kinds import NODE
-from edgekube.api.selectors import pinned_fields
+from edgekube.api.selectors.fields import pinned_fields
 from edgekube.api.verbs import APPLY_PATCH, UserInfo
 from edgekube.registry.state import Registry
 from edgekube.registry.strategies import strategy_of

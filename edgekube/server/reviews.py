@@ -16,7 +16,7 @@ from edgekube.admission.node_authorizer import node_name_of
 from edgekube.api import errors, times
 from edgekube.api.errors import Cause, StatusError
 from edgekube.api.objects import Object
-from edgekube.api.selectors import pinned_fields
+from edgekube.api.selectors.fields import pinned_fields
 from edgekube.api.validation import reviews
 from edgekube.api.verbs import UserInfo
 from edgekube.server.authenticator import Authenticator
@@ -127,7 +127,7 @@ def _attributes(user: UserInfo, resource: Object | None, path: Object | None) ->
 
 
 def _pinned(selector: Object) -> tuple[tuple[str, str], ...]:
-    """As api.selectors.pinned_fields, from either form that a review may use."""
+    """As api.selectors.fields.pinned_fields, from either form that a review may use."""
     if selector.get("rawSelector"):
         return pinned_fields(str(selector["rawSelector"]))
     return tuple(

@@ -19,7 +19,7 @@ from edgekube.api.kinds import NODE, POD, Kind
 from edgekube.api.node_facts import NodeFacts, node_facts_of
 from edgekube.api.objects import Object, labels_of, metadata_of, name_of, namespace_of, owners_of, uid_of
 from edgekube.api.pod_facts import PodFacts, pod_facts_of
-from edgekube.api.selectors import LabelSelector
+from edgekube.api.selectors.labels import LabelSelector
 from edgekube.api.verbs import JSON_PATCH
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from edgekube import limits
 from edgekube.api.kinds import CONFIGMAP, NAMESPACE, NODE, POD, Kind
 from edgekube.api.objects import Object, name_of
-from edgekube.api.selectors import label_selector_of_set
+from edgekube.api.selectors.labels import label_selector_of_set
 from edgekube.api.verbs import ListOptions, WatchEvent
 from edgekube.reconcile.follow import follow
 from edgekube.reconcile.table import Table, ViewChange

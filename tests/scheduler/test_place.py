@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from edgekube.api import quantities
 from edgekube.api.objects import Object
 from edgekube.api.pod_requests import pod_requests
-from edgekube.api.selectors import label_selector_of
+from edgekube.api.selectors.labels import label_selector_of
 from edgekube.scheduler.cluster import Cluster, Kin
 from edgekube.scheduler.facts import node_facts, pod_facts
 from edgekube.scheduler.place import Placed, Unplaced, place

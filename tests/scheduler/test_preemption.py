@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgekube.api.objects import Object
-from edgekube.api.selectors import label_selector_of
+from edgekube.api.selectors.labels import label_selector_of
 from edgekube.scheduler.cluster import Cluster
 from edgekube.scheduler.facts import pod_facts
 from edgekube.scheduler.place import Placed, Unplaced, place, refusal_of

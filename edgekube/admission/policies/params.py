@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from edgekube.api.kinds import Kind
 from edgekube.api.objects import Object
-from edgekube.api.selectors import LabelSelector, label_selector_of
+from edgekube.api.selectors.labels import LabelSelector, label_selector_of
 
 
 class ConfigurationFault(Exception):

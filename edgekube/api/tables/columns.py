@@ -14,8 +14,9 @@ from typing import Any, Final, TypeAlias
 
 from msgspec import Struct
 
-from edgekube.api import selectors, times
+from edgekube.api import times
 from edgekube.api.objects import Object, metadata_of
+from edgekube.api.selectors.labels import label_selector_of
 
 
 class Column(Struct, frozen=True):
@@ -120,7 +121,7 @@ def labels(pairs: Mapping[str, str] | None) -> str:
 def label_selector(selector: Object | None) -> str:
     """A metav1.LabelSelector as one line."""
     try:
-        return str(selectors.label_selector_of(selector)) or "<none>"
+        return str(label_selector_of(selector)) or "<none>"
     except ValueError:
         return "<error>"
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from edgekube.api import names, selectors
+from edgekube.api import names
 from edgekube.api.objects import Object
+from edgekube.api.selectors.labels import label_selector_of
 from edgekube.api.validation import causes
 from edgekube.api.validation.core import check_replica_counts
 from edgekube.api.validation.fields import (
@@ -77,7 +78,7 @@ def check_template_matches(out: Out, selector: Object | None, template: Object, 
     """Nothing is said when the selector itself is bad: that has been said."""
     labels = part(part(template, "metadata"), "labels")
     try:
-        chosen = selectors.label_selector_of(selector)
+        chosen = label_selector_of(selector)
     except ValueError:
         out.append(causes.invalid("spec.selector", selector, "invalid label selector"))
         return

@@ -11,8 +11,9 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from edgekube.api import schedules, selectors
+from edgekube.api import schedules
 from edgekube.api.objects import Object
+from edgekube.api.selectors.labels import label_selector_of
 from edgekube.api.time_zones import has_data, zone_of
 from edgekube.api.validation import causes
 from edgekube.api.validation.apps import check_template_matches
@@ -84,7 +85,7 @@ def _check_generated_selector(out: Out, metadata: Object, spec: Object) -> None:
         elif labels[key] != value:
             out.append(causes.invalid(path, labels, f"must be '{value}'"))
     try:
-        matches = selectors.label_selector_of(spec["selector"]).matches(expected)
+        matches = label_selector_of(spec["selector"]).matches(expected)
     except ValueError:
         return
     if not matches:

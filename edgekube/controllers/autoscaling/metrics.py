@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from edgekube.api import quantities
 from edgekube.api.objects import Object
-from edgekube.api.selectors import label_selector_of
+from edgekube.api.selectors.labels import label_selector_of
 from edgekube.controllers.autoscaling import readings, replicas
 from edgekube.controllers.autoscaling.readings import MetricError
 from edgekube.controllers.autoscaling.replicas import Proposal, Tolerance

@@ -21,7 +21,8 @@ from edgekube.api.controller import Moment
 from edgekube.api.errors import StatusError
 from edgekube.api.kinds import HORIZONTALPODAUTOSCALER, POD, Kind
 from edgekube.api.objects import Object, labels_of, name_of, namespace_of, uid_of
-from edgekube.api.selectors import LabelSelector, parse_label_selector
+from edgekube.api.selectors.label_text import parse_label_selector
+from edgekube.api.selectors.labels import LabelSelector
 from edgekube.api.statuses import status_calls
 from edgekube.api.view import View
 from edgekube.controllers.autoscaling.behavior import Condition, Limited, Memory, Remembered, limited, longest_period

@@ -23,7 +23,7 @@ from edgekube.api.node_facts import NodeFacts
 from edgekube.api.objects import Object, controller_of, is_deleting, labels_of, namespace_of, owners_of, uid_of
 from edgekube.api.pod_claims import claim_pods
 from edgekube.api.pod_facts import PodFacts
-from edgekube.api.selectors import label_selector_of
+from edgekube.api.selectors.labels import label_selector_of
 from edgekube.api.statuses import status_calls
 from edgekube.api.verbs import DeleteOptions
 from edgekube.api.view import View

@@ -20,7 +20,7 @@ from edgekube.api.objects import Object, labels_of, name_of, namespace_of, uid_o
 from edgekube.api.ownership import claim
 from edgekube.api.pod_facts import PodFacts
 from edgekube.api.revisions import POD_LABEL
-from edgekube.api.selectors import LabelSelector
+from edgekube.api.selectors.labels import LabelSelector
 from edgekube.api.short_hash import short_hash
 from edgekube.api.statuses import status_calls
 from edgekube.api.view import View

@@ -18,7 +18,7 @@ from edgekube.api.errors import StatusError
 from edgekube.api.kinds import DEPLOYMENT, POD, REPLICASET
 from edgekube.api.objects import Object, annotations_of, is_deleting, name_of, namespace_of, uid_of
 from edgekube.api.ownership import claim
-from edgekube.api.selectors import label_selector_of
+from edgekube.api.selectors.labels import label_selector_of
 from edgekube.api.statuses import status_calls
 from edgekube.api.verbs import DeleteOptions
 from edgekube.api.view import View

@@ -14,7 +14,7 @@ from edgekube.api import podstate
 from edgekube.api.controller import Change, Key, key_of
 from edgekube.api.kinds import DEPLOYMENT, REPLICASET
 from edgekube.api.objects import controller_of, labels_of, namespace_of
-from edgekube.api.selectors import label_selector_of
+from edgekube.api.selectors.labels import label_selector_of
 from edgekube.api.view import View
 from edgekube.controllers.deployment import facts
 

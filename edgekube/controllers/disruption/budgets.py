@@ -20,7 +20,7 @@ from edgekube.api.controller import Change, Controller, Key, Moment, itself, key
 from edgekube.api.kinds import DEPLOYMENT, POD, PODDISRUPTIONBUDGET, REPLICASET, REPLICATIONCONTROLLER, STATEFULSET
 from edgekube.api.objects import Object, is_deleting, labels_of, name_of, namespace_of, owners_of, uid_of
 from edgekube.api.pod_facts import PodFacts
-from edgekube.api.selectors import label_selector_of
+from edgekube.api.selectors.labels import label_selector_of
 from edgekube.api.view import View
 from edgekube.controllers.disruption.expected import CannotTell, Scales, asked_elsewhere, expected
 

@@ -19,7 +19,7 @@ from edgekube.api.controller import Change, Key, key_of, sides
 from edgekube.api.kinds import POD, SERVICE
 from edgekube.api.objects import Object, is_deleting, labels_of, name_of, namespace_of
 from edgekube.api.pod_facts import PodFacts
-from edgekube.api.selectors import label_selector_of_set
+from edgekube.api.selectors.labels import label_selector_of_set
 from edgekube.api.view import View
 
 TRIGGER_TIME: Final = "endpoints.kubernetes.io/last-change-trigger-time"

@@ -17,7 +17,7 @@ from edgekube.api.kinds import ENDPOINTSLICE, NODE, POD, SERVICE
 from edgekube.api.objects import Object, is_deleting, labels_of, name_of, namespace_of, uid_of
 from edgekube.api.ownership import controller_reference
 from edgekube.api.pod_facts import PodFacts
-from edgekube.api.selectors import label_selector_of_set
+from edgekube.api.selectors.labels import label_selector_of_set
 from edgekube.api.verbs import DeleteOptions
 from edgekube.api.view import View
 from edgekube.controllers.endpoints import topology

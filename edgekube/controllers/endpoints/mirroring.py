@@ -17,7 +17,7 @@ from edgekube.api.controller import Change, Controller, Key, Moment, itself, sid
 from edgekube.api.kinds import ENDPOINTS, ENDPOINTSLICE, SERVICE
 from edgekube.api.objects import Object, annotations_of, is_deleting, labels_of, name_of, namespace_of, uid_of
 from edgekube.api.ownership import controller_reference
-from edgekube.api.selectors import label_selector_of_set
+from edgekube.api.selectors.labels import label_selector_of_set
 from edgekube.api.verbs import DeleteOptions
 from edgekube.api.view import View
 from edgekube.controllers.endpoints.backends import MANAGED_BY, SERVICE_NAME, TRIGGER_TIME, has_selector

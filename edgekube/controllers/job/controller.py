@@ -35,7 +35,7 @@ from edgekube.api.objects import (
     uid_of,
 )
 from edgekube.api.ownership import claim
-from edgekube.api.selectors import label_selector_of
+from edgekube.api.selectors.labels import label_selector_of
 from edgekube.api.verbs import DeleteOptions
 from edgekube.api.view import View
 from edgekube.controllers.job import pods as making

@@ -19,7 +19,7 @@ from edgekube.api.errors import StatusError
 from edgekube.api.kinds import CONTROLLERREVISION, PERSISTENTVOLUMECLAIM, POD, STATEFULSET
 from edgekube.api.objects import controller_of, is_deleting, labels_of, name_of, namespace_of, uid_of
 from edgekube.api.ownership import claim
-from edgekube.api.selectors import label_selector_of
+from edgekube.api.selectors.labels import label_selector_of
 from edgekube.api.statuses import status_calls
 from edgekube.api.view import View
 from edgekube.controllers.statefulset import identity

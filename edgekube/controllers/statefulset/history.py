@@ -19,7 +19,7 @@ from edgekube.api.calls import Call, Create
 from edgekube.api.kinds import CONTROLLERREVISION, STATEFULSET
 from edgekube.api.objects import Object, name_of, namespace_of, uid_of
 from edgekube.api.ownership import claim
-from edgekube.api.selectors import LabelSelector
+from edgekube.api.selectors.labels import LabelSelector
 from edgekube.api.short_hash import short_hash
 from edgekube.api.view import View
 from edgekube.controllers.statefulset.identity import revision_of_pod, spec_of

@@ -19,7 +19,7 @@ import orjson
 from msgspec import Struct
 
 from edgekube.api.objects import Object, name_of, namespace_of
-from edgekube.api.selectors import NOTHING, LabelSelector, label_selector_of
+from edgekube.api.selectors.labels import NOTHING, LabelSelector, label_selector_of
 
 INGRESS = "ingress"
 EGRESS = "egress"

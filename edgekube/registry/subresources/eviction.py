@@ -18,10 +18,11 @@ from msgspec.structs import replace
 
 from edgekube.admission import disruption
 from edgekube.admission.request import AdmissionRequest
-from edgekube.api import errors, selectors
+from edgekube.api import errors
 from edgekube.api.errors import StatusError
 from edgekube.api.kinds import KINDS, POD, Kind
 from edgekube.api.objects import Object, labels_of, name_of
+from edgekube.api.selectors.labels import label_selector_of
 from edgekube.api.verbs import DeleteOptions
 from edgekube.registry import gate, writing
 from edgekube.registry.context import Context
@@ -127,7 +128,7 @@ async def _budgets_of(registry: Registry, namespace: str, pod: Object) -> list[s
     found: list[str] = []
     for budget in await registry.everything(_BUDGET, namespace):
         selector = (budget.get("spec") or {}).get("selector")
-        if selector is not None and selectors.label_selector_of(selector).matches(labels_of(pod)):
+        if selector is not None and label_selector_of(selector).matches(labels_of(pod)):
             found.append(name_of(budget))
     return found
 

@@ -13,12 +13,13 @@ from typing import Final
 
 import orjson
 
-from edgekube.api import errors, selectors
+from edgekube.api import errors
 from edgekube.api.custom import scaling
 from edgekube.api.errors import Cause, StatusError
 from edgekube.api.kinds import Kind
 from edgekube.api.objects import Object, metadata_of, name_of
 from edgekube.api.patch import apply_patch
+from edgekube.api.selectors.labels import label_selector_of, label_selector_of_set
 from edgekube.registry import identity, managing
 from edgekube.registry.apply import check_applied_type, report_repeated
 from edgekube.registry.context import Context, Written
@@ -39,9 +40,9 @@ def scale_of(kind: Kind, obj: Object) -> Object:
     shown = {key: metadata[key] for key in _SHOWN if key in metadata}
     selector = spec.get("selector")
     if kind.kind == "ReplicationController":
-        text = str(selectors.label_selector_of_set(selector))
+        text = str(label_selector_of_set(selector))
     else:
-        text = str(selectors.label_selector_of(selector)) if selector else ""
+        text = str(label_selector_of(selector)) if selector else ""
     scale: Object = {
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",

@@ -19,7 +19,7 @@ from msgspec import Struct, field
 from edgekube.api import node_affinity as affinity
 from edgekube.api import taints
 from edgekube.api.objects import Object
-from edgekube.api.selectors import LabelSelector, Requirement, label_selector_of_set
+from edgekube.api.selectors.labels import LabelSelector, Requirement, label_selector_of_set
 from edgekube.scheduler.cluster import Cluster, NodeState
 from edgekube.scheduler.plugin import SCORE_MAX, Check, Filter, Refusal, WideScore
 from edgekube.scheduler.plugins.nodes import BARRING
