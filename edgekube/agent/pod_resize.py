@@ -26,10 +26,6 @@ def _generation(pod: Object) -> int:
     return int(metadata_of(pod).get("generation") or 0)
 
 
-def _nobody() -> None:
-    pass
-
-
 class PodResize:
     def __init__(
         self, node: NodeContext, uid: str, memory: PodMemory, poke: Callable[[], None], unsaved: Callable[[], None]
@@ -52,10 +48,6 @@ class PodResize:
             self._node.wants_resize(self._uid)
         elif memory.resize_pending is not None:
             self.settled()
-
-    def let_go(self) -> None:
-        """The pod is gone, and nobody is to be told."""
-        self._poke = self._unsaved = _nobody
 
     # --- the answers --------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ Next: agent.plan, agent.status.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import orjson
@@ -156,6 +157,8 @@ class PodMemory(Struct):
     gone: bool = False
     #: When stopping began.
     stopping_since: float = 0.0
+    #: When its volumes and files are looked after again, once they are prepared.
+    refresh_at: float = math.inf
     #: It came to its end, and volumes and cgroup are released.
     released: bool = False
     #: Everything that the pod had on this node is gone.
