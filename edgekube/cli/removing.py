@@ -31,6 +31,8 @@ from edgekube.cli.gathering import server_on
 from edgekube.containerd.cri import CriRuntime, connect
 from edgekube.containerd.host import RuntimeUnavailable
 from edgekube.containerd.model import RuntimeFailure
+from edgekube.containerd.processes import processes
+from edgekube.containerd.shims import shims_of
 from edgekube.containerd.supervisor import Supervisor, instance_of
 from edgekube.daemon.node_files import Membership, NodeFiles
 from edgekube.network import addresses, cni, nft, routes
@@ -140,18 +142,11 @@ async def _remove_sandbox(runtime: CriRuntime, sandbox_id: str) -> None:
 
 def _end_shims(settings: Settings) -> None:
     """Shims that were started for our socket and did not end with their container; then what ran below them."""
-    address = str(settings.containerd_state / "containerd.sock")
-    for process in Path("/proc").glob("[0-9]*"):
+    for shim in shims_of(settings.containerd_state, processes()):
         try:
-            words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
-        except OSError:
-            continue
-        is_shim = Path(words[0]).name.startswith("containerd-shim") and "-address" in words
-        if is_shim and words[words.index("-address") + 1] == address:
-            try:
-                os.kill(int(process.name), signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+            os.kill(shim.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
 
 
 def _pod_cidrs(settings: Settings) -> tuple[str, ...]:

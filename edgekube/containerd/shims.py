@@ -1,6 +1,6 @@
 """Shims of our containerd that are nobody's, and hold nothing.
 
-Enters: containerd's state directory, what its CRI lists, /proc.
+Enters: containerd's state directory, what its CRI lists, the machine's processes.
 Leaves: such processes are ended.
 Holds: a shim that has a child is somebody's, and so is one whose sandbox is listed. Where edgekube or containerd dies while a
 sandbox is being made, containerd 1.6 forgets the shim at times, or keeps its bundle and lists nothing; it would stay for ever, in
@@ -11,66 +11,48 @@ Next: daemon.node.
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
-from typing import Final
 
 import trio
 from msgspec import Struct
 
 from edgekube.containerd.model import RuntimeFailure
+from edgekube.containerd.processes import Process, processes
 from edgekube.containerd.protocol import Runtime
 from edgekube.containerd.rpc import NAMESPACE
 from edgekube.limits import SHIM_LOOKS_SECONDS, SHIMS_CHECK_SECONDS
 
 log = logging.getLogger("edgekube.containerd")
 
-_PROC: Final = Path("/proc")
-
 
 class Shim(Struct, frozen=True):
     pid: int
     id: str
-    #: In the kernel's ticks since it booted: a number that is used again is another process.
     started: str
 
 
-def childless(state: Path, proc: Path = _PROC) -> set[Shim]:
-    shims: list[Shim] = []
-    parents: set[int] = set()
-    for entry in proc.glob("[0-9]*"):
-        try:
-            # pid (name, in which anything may stand) state ppid … starttime
-            fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            parents.add(int(fields[1]))
-            words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
-        except (OSError, IndexError, ValueError):
-            continue  # it ended meanwhile
-        if Path(words[0]).name.startswith("containerd-shim-") and (shim_id := _id_of(words, state)):
-            shims.append(Shim(int(entry.name), shim_id, fields[19]))
-    return {shim for shim in shims if shim.pid not in parents}
+def shims_of(state: Path, everything: Iterable[Process]) -> Iterator[Process]:
+    """Those that were started for the containerd with this state directory."""
+    address = str(state / "containerd.sock")
+    return (each for each in everything if each.program.startswith("containerd-shim") and each.flag("-address") == address)
 
 
-def _id_of(words: list[str], state: Path) -> str:
-    """ "" when it is another containerd's."""
-    flags = dict(_flags(words))
-    ours = flags.get("-namespace") == NAMESPACE and flags.get("-address") == str(state / "containerd.sock")
-    return flags.get("-id", "") if ours else ""
-
-
-def _flags(words: list[str]) -> Iterator[tuple[str, str]]:
-    for flag, value in itertools.pairwise(words):
-        if flag.startswith("-"):
-            yield flag, value
+def childless(state: Path, everything: Collection[Process]) -> set[Shim]:
+    parents = {each.parent for each in everything}
+    return {
+        Shim(each.pid, shim_id, each.started)
+        for each in shims_of(state, everything)
+        if each.pid not in parents and each.flag("-namespace") == NAMESPACE and (shim_id := each.flag("-id"))
+    }
 
 
 async def abandoned(state: Path, runtime: Runtime) -> set[Shim]:
     """Those that nobody would miss, as far as one look can tell. RuntimeFailure."""
-    found = await trio.to_thread.run_sync(childless, state)
+    found = childless(state, await trio.to_thread.run_sync(lambda: list(processes())))
     if not found:
         return found
     known = {row.id for row in await runtime.list_sandboxes()} | {row.id for row in await runtime.list_containers()}

@@ -33,6 +33,7 @@ from edgekube.containerd.cri import CriRuntime, connect
 from edgekube.containerd.handlers import handlers
 from edgekube.containerd.host import RuntimeUnavailable
 from edgekube.containerd.model import RuntimeFailure
+from edgekube.containerd.processes import processes, start_of
 from edgekube.settings import Settings
 
 log = logging.getLogger("edgekube.containerd")
@@ -52,7 +53,7 @@ _SOCKET_PATH_BYTES_MAX: Final = 107
 
 
 class _Running(Struct, frozen=True):
-    """A containerd of ours. ``starttime`` (proc(5), field 22) tells it from a later process with the same pid."""
+    """A containerd of ours. ``starttime`` tells it from a later process with the same pid."""
 
     pid: int
     starttime: str
@@ -70,16 +71,7 @@ class _Running(Struct, frozen=True):
             running = cls(int(pid), starttime, digest)
         except (OSError, ValueError):
             return None
-        return running if _starttime(running.pid) == starttime else None
-
-
-def _starttime(pid: int) -> str:
-    """Field 22 of /proc/PID/stat; "" when the process is gone or a zombie."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
-    except OSError:
-        return ""
-    return "" if fields[0] in "ZX" else fields[19]
+        return running if start_of(running.pid) == starttime else None
 
 
 def instance_of(settings: Settings) -> Instance:
@@ -177,16 +169,12 @@ class Supervisor:
 
         It holds the lock on containerd's database, so a second one would wait for ever.
         """
-        arguments = ["--config", str(self.config_file)]
-        found = []
-        for process in Path("/proc").glob("[0-9]*"):
-            try:
-                words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
-            except OSError:
-                continue
-            if words[1:3] == arguments and Path(words[0]).name == "containerd":
-                found.append(_Running(int(process.name), _starttime(int(process.name)), ""))
-        return found
+        arguments = ("--config", str(self.config_file))
+        return [
+            _Running(process.pid, process.started, "")
+            for process in processes()
+            if process.words[1:3] == arguments and process.program == "containerd"
+        ]
 
     def _spawn(self, binary: str, text: str, digest: str) -> _Running:
         self.config_file.write_text(text)
@@ -207,7 +195,7 @@ class Supervisor:
             raise RuntimeUnavailable(f"cannot start {binary}: {error}") from error
         finally:
             os.close(descriptor)
-        running = _Running(self._child.pid, _starttime(self._child.pid), digest)
+        running = _Running(self._child.pid, start_of(self._child.pid), digest)
         running.write(self.pid_file)
         log.info("containerd=started pid=%d address=%s", running.pid, self.instance.address)
         return running
@@ -240,7 +228,7 @@ class Supervisor:
     def _alive(self, running: _Running) -> None:
         if self._child is not None and self._child.pid == running.pid and self._child.poll() is not None:
             raise RuntimeUnavailable(f"containerd ended with status {self._child.returncode}:\n{self._last_words()}")
-        if _starttime(running.pid) != running.starttime:
+        if start_of(running.pid) != running.starttime:
             raise RuntimeUnavailable(f"containerd (pid {running.pid}) is gone:\n{self._last_words()}")
 
     def _last_words(self) -> str:
@@ -270,7 +258,7 @@ class Supervisor:
 
     async def _end(self, running: _Running) -> None:
         for number in (signal.SIGTERM, signal.SIGKILL):
-            if _starttime(running.pid) != running.starttime:
+            if start_of(running.pid) != running.starttime:
                 break
             os.kill(running.pid, number)
             with trio.move_on_after(_STOP_SECONDS):
@@ -286,7 +274,7 @@ async def _wait_for_exit(running: _Running) -> None:
         return
     try:
         # Checked after opening: from here on the descriptor is of this process, not of a later one with its number.
-        if _starttime(running.pid) == running.starttime:
+        if start_of(running.pid) == running.starttime:
             await trio.lowlevel.wait_readable(descriptor)
     finally:
         trio.lowlevel.notify_closing(descriptor)

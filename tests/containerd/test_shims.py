@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from edgekube.containerd.shims import Shim, childless
+from edgekube.containerd.processes import processes
+from edgekube.containerd.shims import Shim, childless, shims_of
 
 SOCKET = "run/containerd.sock"
 
@@ -38,7 +39,7 @@ def test_one_that_has_a_child_is_somebodys(machine: Machine) -> None:
     machine.shim(10, "holds nothing")
     machine.shim(12, "has a child")
     machine.process(13, "sleep", "1000", parent=12, name="a name with ) and (")
-    assert childless(machine.state, machine.proc) == {Shim(10, "holds nothing", "1000")}
+    assert childless(machine.state, list(processes(machine.proc))) == {Shim(10, "holds nothing", "1000")}
 
 
 def test_what_is_another_containerds_is_left_alone(machine: Machine, tmp_path: Path) -> None:
@@ -47,4 +48,13 @@ def test_what_is_another_containerds_is_left_alone(machine: Machine, tmp_path: P
     machine.process(12, "grep", "containerd-shim-runc-v2", "-id", "forgotten")
     machine.process(13)  # a thread of the kernel
     (machine.proc / "14").mkdir()  # it ended while it was looked at
-    assert childless(machine.state, machine.proc) == set()
+    assert childless(machine.state, list(processes(machine.proc))) == set()
+
+
+def test_those_of_a_containerd_are_found_whatever_they_hold(machine: Machine, tmp_path: Path) -> None:
+    machine.shim(10, "has a child")
+    machine.process(11, "sleep", "1000", parent=10)
+    machine.shim(12, "of another namespace", namespace="moby")
+    machine.shim(13, "elsewhere", address=tmp_path / "docker/containerd.sock")
+    machine.process(14, "containerd-shim-runc-v2", "-address")
+    assert [each.pid for each in shims_of(machine.state, processes(machine.proc))] in ([10, 12], [12, 10])
