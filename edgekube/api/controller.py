@@ -85,6 +85,11 @@ def sides(change: Change) -> Iterable[Object]:
     return tuple(side for side in (change.old, change.new) if side is not None)
 
 
+def looks_alike(change: Change, seen: Callable[[Object], object]) -> bool:
+    """The object has changed, and what is seen of it has not."""
+    return change.old is not None and change.new is not None and seen(change.old) == seen(change.new)
+
+
 def controlled_by(owner_kind: Kind) -> KeysFor:
     """The controllers of ``owner_kind`` that the object has or had (metav1.GetControllerOf)."""
 

@@ -10,7 +10,12 @@ from __future__ import annotations
 
 from edgekube import limits
 from edgekube.api import times
-from edgekube.api.objects import Object, is_deleting
+from edgekube.api.objects import Object, is_deleting, labels_of, owners_of, uid_of
+
+
+def belonging(pod: Object) -> tuple[object, ...]:
+    """Which pod it is, whose it is or may become, and whether it stays."""
+    return uid_of(pod), labels_of(pod), owners_of(pod), is_deleting(pod)
 
 
 def phase_of(pod: Object) -> str:

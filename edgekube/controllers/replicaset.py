@@ -20,10 +20,10 @@ import orjson
 from edgekube import limits
 from edgekube.api import podstate
 from edgekube.api.calls import Call, Create, Delete, Later, Report
-from edgekube.api.controller import Change, Controller, Key, KeysFor, Moment, controlled_by, itself, key_of
+from edgekube.api.controller import Change, Controller, Key, KeysFor, Moment, controlled_by, itself, key_of, looks_alike
 from edgekube.api.errors import StatusError
 from edgekube.api.kinds import KINDS, POD, REPLICASET, Kind
-from edgekube.api.objects import Object, controller_of, is_deleting, labels_of, name_of, namespace_of, owners_of, uid_of
+from edgekube.api.objects import Object, controller_of, is_deleting, labels_of, name_of, namespace_of, uid_of
 from edgekube.api.ownership import controller_reference
 from edgekube.api.pod_claims import claim_pods
 from edgekube.api.pod_facts import PodFacts
@@ -149,7 +149,7 @@ def _of_its_pods(kind: Kind) -> KeysFor:
     controlled = controlled_by(kind)
 
     def keys(change: Change, view: View) -> Iterable[Key]:
-        if change.old is not None and change.new is not None and _seen(change.old) == _seen(change.new):
+        if looks_alike(change, _seen):
             return ()
         return controlled(change, view)
 
@@ -157,14 +157,7 @@ def _of_its_pods(kind: Kind) -> KeysFor:
 
 
 def _seen(pod: Object) -> tuple[object, ...]:
-    return (
-        uid_of(pod),
-        labels_of(pod),
-        owners_of(pod),
-        is_deleting(pod),
-        podstate.is_finished(pod),
-        podstate.ready_since(pod),
-    )
+    return podstate.belonging(pod), podstate.is_finished(pod), podstate.ready_since(pod)
 
 
 def _adopters(kind: Kind) -> KeysFor:

@@ -16,11 +16,11 @@ from typing import Final
 from edgekube import limits
 from edgekube.api import podstate
 from edgekube.api.calls import Call, Create, Delete, Later, Record, Report
-from edgekube.api.controller import Change, Controller, Key, Moment, controlled_by, itself, key_of, lost_by
+from edgekube.api.controller import Change, Controller, Key, Moment, controlled_by, itself, key_of, looks_alike, lost_by
 from edgekube.api.errors import StatusError
 from edgekube.api.kinds import CONTROLLERREVISION, DAEMONSET, NODE, POD
 from edgekube.api.node_facts import NodeFacts
-from edgekube.api.objects import Object, controller_of, is_deleting, labels_of, namespace_of, owners_of, uid_of
+from edgekube.api.objects import Object, controller_of, is_deleting, labels_of, namespace_of
 from edgekube.api.pod_claims import claim_pods
 from edgekube.api.pod_facts import PodFacts
 from edgekube.api.selectors.labels import label_selector_of
@@ -187,7 +187,7 @@ def _of_node(change: Change, view: View) -> Iterable[Key]:
     def asked(node: Object) -> tuple[object, ...]:
         return (labels_of(node), (node.get("spec") or {}).get("taints"))
 
-    if change.old is not None and change.new is not None and asked(change.old) == asked(change.new):
+    if looks_alike(change, asked):
         return ()
     return [key_of(daemon) for daemon in view.list(DAEMONSET)]
 
@@ -197,21 +197,13 @@ _controlled: Final = controlled_by(DAEMONSET)
 
 def _of_its_pods(change: Change, view: View) -> Iterable[Key]:
     """The controller of a pod of which it would see another thing; what containers do says nothing to it."""
-    if change.old is not None and change.new is not None and _seen(change.old) == _seen(change.new):
+    if looks_alike(change, _seen):
         return ()
     return _controlled(change, view)
 
 
 def _seen(pod: Object) -> tuple[object, ...]:
-    return (
-        uid_of(pod),
-        labels_of(pod),
-        owners_of(pod),
-        is_deleting(pod),
-        podstate.phase_of(pod),
-        podstate.node_of(pod),
-        podstate.ready_since(pod),
-    )
+    return podstate.belonging(pod), podstate.phase_of(pod), podstate.node_of(pod), podstate.ready_since(pod)
 
 
 def _adopters(change: Change, view: View) -> Iterable[Key]:

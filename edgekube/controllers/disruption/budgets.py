@@ -16,9 +16,9 @@ from typing import Final
 
 from edgekube.api import podstate, times
 from edgekube.api.calls import Call, Later, Record, Update
-from edgekube.api.controller import Change, Controller, Key, Moment, itself, key_of, sides
+from edgekube.api.controller import Change, Controller, Key, Moment, itself, key_of, looks_alike, sides
 from edgekube.api.kinds import DEPLOYMENT, POD, PODDISRUPTIONBUDGET, REPLICASET, REPLICATIONCONTROLLER, STATEFULSET
-from edgekube.api.objects import Object, is_deleting, labels_of, name_of, namespace_of, owners_of, uid_of
+from edgekube.api.objects import Object, labels_of, name_of, namespace_of
 from edgekube.api.pod_facts import PodFacts
 from edgekube.api.selectors.labels import label_selector_of
 from edgekube.api.view import View
@@ -176,7 +176,7 @@ def _claimed_twice(view: View, budget: Object, pods: Sequence[PodFacts]) -> list
 
 def _of_pod(change: Change, view: View) -> Iterable[Key]:
     """The budgets that select a pod, or did before it changed, if they would see another thing of it."""
-    if change.old is not None and change.new is not None and _seen(change.old) == _seen(change.new):
+    if looks_alike(change, _seen):
         return
     labels = [labels_of(side) for side in sides(change)]
     for budget in view.list(PODDISRUPTIONBUDGET, change.key.namespace):
@@ -186,7 +186,7 @@ def _of_pod(change: Change, view: View) -> Iterable[Key]:
 
 
 def _seen(pod: Object) -> tuple[object, ...]:
-    return (uid_of(pod), labels_of(pod), owners_of(pod), is_deleting(pod), podstate.is_ready(pod))
+    return podstate.belonging(pod), podstate.is_ready(pod)
 
 
 DISRUPTION_CONTROLLER: Final = Controller(

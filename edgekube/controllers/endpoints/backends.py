@@ -15,7 +15,7 @@ from typing import Any, Final
 import orjson
 
 from edgekube.api import podstate, times
-from edgekube.api.controller import Change, Key, key_of, sides
+from edgekube.api.controller import Change, Key, key_of, looks_alike, sides
 from edgekube.api.kinds import POD, SERVICE
 from edgekube.api.objects import Object, is_deleting, labels_of, name_of, namespace_of
 from edgekube.api.pod_facts import PodFacts
@@ -115,7 +115,7 @@ def trigger_time(service: Object, pods: Iterable[PodFacts]) -> str | None:
 
 def services_of_pod(change: Change, view: View) -> Iterable[Key]:
     """Services whose selector matches the pod, before or after, if anything that endpoints show is different."""
-    if change.old is not None and change.new is not None and _shown(change.old) == _shown(change.new):
+    if looks_alike(change, _shown):
         return ()
     labels = [labels_of(side) for side in sides(change)]
     return [
