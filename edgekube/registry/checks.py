@@ -18,10 +18,11 @@ from edgekube.api import errors, strict, strictness, validation, warnings
 from edgekube.api.custom import defaulting
 from edgekube.api.defaults import apply_defaults
 from edgekube.api.errors import Cause, StatusError
-from edgekube.api.kinds import CUSTOMRESOURCEDEFINITION, Kind
+from edgekube.api.kinds import CUSTOMRESOURCEDEFINITION, EVENT, Kind
 from edgekube.api.managed.elements import quoted
 from edgekube.api.objects import Object, name_of
 from edgekube.api.validation.fields import IN_LINK_LOCAL
+from edgekube.registry import conversion
 from edgekube.registry.context import IGNORE, STRICT, Context
 from edgekube.registry.custom import objects as custom
 from edgekube.registry.state import Registry
@@ -95,10 +96,15 @@ def report(kind: Kind, unknown: Sequence[str], context: Context) -> None:
         context.warn(message)
 
 
-async def create(registry: Registry, kind: Kind, obj: Object, context: Context) -> None:
-    """The values of a new object, in its stored version (custom ones: in the one that was sent). StatusError Invalid."""
+async def create(registry: Registry, kind: Kind, obj: Object, context: Context, asked: Kind) -> None:
+    """The values of a new object, in its stored version (custom ones: in the one that was sent). StatusError Invalid.
+
+    ``asked``: the kind that was sent. Events are judged as that one: events.k8s.io/v1 wants more of them than v1 does.
+    """
     if kind is CUSTOMRESOURCEDEFINITION:  # a large one takes a second, which others need not wait for
         causes = await trio.to_thread.run_sync(validation.validate_create, kind, obj, limiter=_DEFINITION_THREADS)
+    elif _judged_as_sent(kind, asked):
+        causes = validation.validate_create(asked, conversion.object_from_storage(asked, obj))
     else:
         causes = validation.validate_create(kind, obj)
     if kind.custom:
@@ -107,11 +113,20 @@ async def create(registry: Registry, kind: Kind, obj: Object, context: Context) 
     _warn(kind, obj, None, context)
 
 
-async def update(registry: Registry, kind: Kind, new: Object, old: Object, subresource: str, context: Context) -> None:
+def _judged_as_sent(kind: Kind, asked: Kind) -> bool:
+    return kind is EVENT and asked is not EVENT
+
+
+async def update(
+    registry: Registry, kind: Kind, new: Object, old: Object, subresource: str, context: Context, asked: Kind
+) -> None:
     """The values of a changed object, in the version that create() has. StatusError Invalid."""
     if kind is CUSTOMRESOURCEDEFINITION:
         judge = validation.validate_update
         causes = await trio.to_thread.run_sync(judge, kind, new, old, subresource, limiter=_DEFINITION_THREADS)
+    elif _judged_as_sent(kind, asked):
+        sent, before = (conversion.object_from_storage(asked, one) for one in (new, old))
+        causes = validation.validate_update(asked, sent, before, subresource)
     else:
         causes = validation.validate_update(kind, new, old, subresource)
     if kind.custom:

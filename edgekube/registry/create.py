@@ -30,6 +30,8 @@ from edgekube.store.protocol import Key, StoreError
 
 #: As upstream's RetryGenerateName.
 _GENERATE_ATTEMPTS_MAX = 8
+#: Who makes one of these need not name it.
+_NAMED_BY_UID = frozenset({"limitranges"})
 
 
 async def create(registry: Registry, kind: Kind, namespace: str, obj: Object, context: Context) -> Written:
@@ -49,6 +51,8 @@ async def create(registry: Registry, kind: Kind, namespace: str, obj: Object, co
         _look_again(registry, kind, namespace, obj, context)
         managing.after_mutation(obj, managed, context)
     metadata = metadata_of(obj)
+    if kind.resource in _NAMED_BY_UID and not metadata.get("name") and not metadata.get("generateName"):
+        metadata["name"] = str(uuid.uuid4())
     if metadata.get("name") or not metadata.get("generateName"):
         return await _create(registry, kind, namespace, obj, context, request)
     body = orjson.dumps(obj)
@@ -101,7 +105,7 @@ async def _create(
         allocate(obj, None, claim)
     kept = False
     try:
-        await checks.create(registry, storage, obj, context)
+        await checks.create(registry, storage, obj, context, kind)
         references.may_refer(registry, kind, obj, None, context)
         async with quotas.Outcome(registry, request) as outcome:
             if gate.validates(registry, request):

@@ -119,7 +119,7 @@ async def replace(
         claim = _claim(registry, storage, new, old, subresource)
         kept = False
         try:
-            await checks.update(registry, storage, new, old, subresource, context)
+            await checks.update(registry, storage, new, old, subresource, context, kind)
             references.may_refer(registry, kind, new, old, context)
             async with quotas.Outcome(registry, request) as outcome:
                 if gate.validates(registry, request):
@@ -193,7 +193,7 @@ def _check_revision(kind: Kind, name: str, new: Object, current: int, is_patch: 
             raise errors.conflict(kind.group, kind.plural, name)
         return True
     if not is_patch and not strategy_of(kind).unconditional_update:
-        why = "Invalid value: 0x0: must be specified for an update"
+        why = "Invalid value: 0: must be specified for an update"
         raise errors.invalid(kind.group, kind.kind, name, [Cause("FieldValueInvalid", why, "metadata.resourceVersion")])
     metadata["resourceVersion"] = str(current)
     return False

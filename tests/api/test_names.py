@@ -66,4 +66,4 @@ def test_bad_names_have_messages(check: names.NameCheck, bad: str) -> None:
 
 def test_numbers_have_their_ranges() -> None:
     assert names.port_number(65535) == [] and names.port_number(0) == ["must be between 1 and 65535, inclusive"]
-    assert names.user_or_group_id(0) == [] and names.user_or_group_id(-1) == ["must be between 0 and 4294967295, inclusive"]
+    assert names.user_or_group_id(0) == [] and names.user_or_group_id(-1) == ["must be between 0 and 2147483647, inclusive"]

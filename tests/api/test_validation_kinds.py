@@ -13,6 +13,8 @@ from tests.api.refusals import GONE, changes_refused, edited, manifest, refusals
 _POD = "template: {metadata: {labels: {app: web}}, spec: {containers: [{name: web, image: nginx}]}}"
 _WORKLOAD = f"metadata: {{name: web}}, spec: {{selector: {{matchLabels: {{app: web}}}}, {_POD}}}"
 _JOB_LABELS = "{controller-uid: u-1, job-name: once, batch.kubernetes.io/controller-uid: u-1, batch.kubernetes.io/job-name: once}"
+#: What no selector selects: the labels of the template of _WORKLOAD.
+_NO_MATCH = 'spec.template.metadata.labels: Invalid value: {"app":"web"}: `selector` does not match template `labels`'
 _PEM = "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0KLS0tLS1FTkQgQ0VSVElGSUNBVEUgUkVRVUVTVC0tLS0tCg=="
 
 GOOD = {
@@ -160,7 +162,7 @@ REFUSED: list[tuple[str, dict[str, Any], list[str]]] = [
     (
         "service",
         {"spec.ports[1]": {"port": 80, "protocol": "TCP", "targetPort": 80, "name": "b"}, "spec.ports[0].name": "a"},
-        ['spec.ports[1]: Duplicate value: {"protocol":"TCP","port":80}'],
+        ['spec.ports[1]: Duplicate value: {"Name":"","Protocol":"TCP","AppProtocol":null,"Port":80,"TargetPort":0,"NodePort":0}'],
     ),
     ("endpoints", {"subsets[0].addresses": []}, ["subsets[0]: Required value: must specify `addresses` or `notReadyAddresses`"]),
     (
@@ -186,8 +188,12 @@ REFUSED: list[tuple[str, dict[str, Any], list[str]]] = [
     ("persistentvolumeclaim", {"spec.accessModes": []}, ["spec.accessModes: Required value: at least 1 access mode is required"]),
     ("persistentvolumeclaim", {"spec.resources.requests": {}}, ["spec.resources[storage]: Required value"]),
     ("persistentvolume", {"spec.hostPath": GONE}, ["spec: Required value: must specify a volume type"]),
-    ("persistentvolume", {"spec.capacity": GONE}, ["spec.capacity: Required value"]),
-    ("deployment", {"spec.selector": GONE}, ["spec.selector: Required value"]),
+    (
+        "persistentvolume",
+        {"spec.capacity": GONE},
+        ["spec.capacity: Required value", 'spec.capacity: Unsupported value: null: supported values: "storage"'],
+    ),
+    ("deployment", {"spec.selector": GONE}, ["spec.selector: Required value", _NO_MATCH]),
     ("deployment", {"spec.selector": {}}, ["spec.selector: Invalid value: {}: empty selector is invalid for deployment"]),
     (
         "deployment",
@@ -216,7 +222,7 @@ REFUSED: list[tuple[str, dict[str, Any], list[str]]] = [
         ["spec.progressDeadlineSeconds: Invalid value: 5: must be greater than minReadySeconds"],
     ),
     ("deployment", {f"{_TEMPLATE}.spec.containers[0].image": ""}, ["spec.template.spec.containers[0].image: Required value"]),
-    ("replicaset", {"spec.selector": GONE}, ["spec.selector: Required value"]),
+    ("replicaset", {"spec.selector": GONE}, ["spec.selector: Required value", _NO_MATCH]),
     (
         "daemonset",
         {"spec.updateStrategy.rollingUpdate.maxSurge": 1},
@@ -264,7 +270,7 @@ REFUSED: list[tuple[str, dict[str, Any], list[str]]] = [
         "horizontalpodautoscaler",
         {"spec.maxReplicas": 0},
         [
-            "spec.maxReplicas: Invalid value: 0: must be greater than 0",
+            "spec.maxReplicas: Required value: must be set and greater than 0",
             "spec.maxReplicas: Invalid value: 0: must be greater than or equal to `minReplicas`",
         ],
     ),
@@ -274,7 +280,7 @@ REFUSED: list[tuple[str, dict[str, Any], list[str]]] = [
         {"spec.maxUnavailable": "20%"},
         ['spec: Invalid value: {"minAvailable":1,"maxUnavailable":"20%"}: minAvailable and maxUnavailable cannot be both set'],
     ),
-    ("ingress", {"spec.rules": GONE}, ["spec: Invalid value: []: either `defaultBackend` or `rules` must be specified"]),
+    ("ingress", {"spec.rules": GONE}, ["spec: Invalid value: null: either `defaultBackend` or `rules` must be specified"]),
     (
         "ingress",
         {"spec.rules[0].http.paths[0].pathType": GONE},
@@ -304,7 +310,7 @@ REFUSED: list[tuple[str, dict[str, Any], list[str]]] = [
     (
         "endpointslice",
         {"addressType": "IPv6"},
-        ['endpoints[0].addresses[0]: Invalid value: "10.42.0.5": must be an IPv6 address'],
+        ['endpoints[0].addresses: Invalid value: "10.42.0.5": must be an IPv6 address'],
     ),
     (
         "endpointslice",
@@ -382,7 +388,11 @@ REFUSED: list[tuple[str, dict[str, Any], list[str]]] = [
         ["spec.versions[0].schema.openAPIV3Schema: Required value"],
     ),
     ("apiservice", {"spec.versionPriority": 0}, ["spec.versionPriority: Invalid value: 0: must be positive and less than 1000"]),
-    ("resourceclaim", {"spec.devices.requests[0].name": ""}, ["spec.devices.requests[0].name: Required value"]),
+    (
+        "resourceclaim",
+        {"spec.devices.requests[0].name": "one.a"},
+        ['spec.devices.requests[0].name: Invalid value: "one.a": must not contain dots'],
+    ),
 ]
 
 
@@ -439,7 +449,7 @@ CHANGES: list[tuple[str, dict[str, Any], list[str]]] = [
         "clusterrolebinding",
         {"roleRef.name": "edit"},
         [
-            'roleRef: Invalid value: {"kind":"ClusterRole","name":"edit","apiGroup":"rbac.authorization.k8s.io"}: cannot change roleRef'
+            'roleRef: Invalid value: {"APIGroup":"rbac.authorization.k8s.io","Kind":"ClusterRole","Name":"edit"}: cannot change roleRef'
         ],
     ),
     ("storageclass", {"provisioner": "a.io/c"}, ['provisioner: Invalid value: "a.io/c": field is immutable']),

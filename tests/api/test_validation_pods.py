@@ -242,7 +242,7 @@ REFUSED: list[tuple[dict[str, Any], list[str]]] = [
     ),
     (
         {"spec.securityContext.runAsUser": -1},
-        ["spec.securityContext.runAsUser: Invalid value: -1: must be between 0 and 4294967295, inclusive"],
+        ["spec.securityContext.runAsUser: Invalid value: -1: must be between 0 and 2147483647, inclusive"],
     ),
     (
         {"spec.securityContext.seccompProfile": {"type": "Localhost"}},
@@ -412,7 +412,7 @@ def test_a_deadline_may_only_shrink() -> None:
         "spec.activeDeadlineSeconds: Invalid value: 61: must be less than or equal to previous value"
     ]
     assert changes_refused(POD_OF_WEB, with_deadline) == [
-        'spec.activeDeadlineSeconds: Invalid value: "null": must not update from a positive integer to nil value'
+        "spec.activeDeadlineSeconds: Invalid value: null: must not update from a positive integer to nil value"
     ]
 
 

@@ -42,7 +42,7 @@ def test_good_ones_pass(name: str) -> None:
 @pytest.mark.parametrize(("name", "edits", "words"), [
     ("driver", {"spec.attachRequired": GONE}, ["spec.attachedRequired: Required value"]),
     ("driver", {"spec.volumeLifecycleModes": ["Later"]},
-     ['spec.volumeLifecycleModes: Unsupported value: "Later": supported values: "Ephemeral", "Persistent"']),
+     ['spec.volumeLifecycleModes: Unsupported value: "Later": supported values: "Persistent", "Ephemeral"']),
     ("driver", {"spec.nodeAllocatableUpdatePeriodSeconds": 9},
      ["spec.nodeAllocatableUpdatePeriodSeconds: Invalid value: 9: must be greater than or equal to 10 seconds"]),
     ("driver", {"spec.serviceAccountTokenInSecrets": True},

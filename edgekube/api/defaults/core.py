@@ -74,12 +74,27 @@ def default_namespace(namespace: Object) -> None:
 
 
 def default_node(node: Object) -> None:
-    part(node, "spec")
+    _default_pod_ranges(part(node, "spec"))
     status = part(node, "status")
     if status.get("allocatable") is None and status.get("capacity") is not None:
         status["allocatable"] = dict(status["capacity"])
     fill_missing(part(part(status, "daemonEndpoints"), "kubeletEndpoint"), {"Port": 0})
     fill_missing(part(status, "nodeInfo"), dict.fromkeys(_NODE_INFO, ""))
+
+
+def _default_pod_ranges(spec: Object) -> None:
+    """podCIDR and podCIDRs say the same. Where they differ, podCIDR is meant: clients of old know that one alone."""
+    one, many = spec.get("podCIDR"), spec.get("podCIDRs")
+    if one:
+        if not many or many[0] != one:
+            spec["podCIDRs"] = [one]
+    elif many and many[0]:
+        spec["podCIDR"] = many[0]
+
+
+def default_pod_template(template: Object) -> None:
+    part(template, "template")
+    default_template(template)
 
 
 def default_claim(claim: Object) -> None:
@@ -154,7 +169,7 @@ DEFAULTERS: Final[dict[str, Callable[[Object], None]]] = {
     "PersistentVolume": default_volume,
     "PersistentVolumeClaim": default_claim,
     "Pod": default_pod_object,
-    "PodTemplate": default_template,
+    "PodTemplate": default_pod_template,
     "ReplicationController": default_replication_controller,
     "ResourceQuota": default_quota,
     "Secret": default_secret,

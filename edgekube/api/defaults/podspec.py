@@ -106,7 +106,7 @@ def _default_container(container: Object) -> None:
         fill_empty(port, _PORT)
     for variable in items(container, "env"):
         source = variable.get("valueFrom")
-        if source and source.get("fieldRef"):
+        if source and source.get("fieldRef") is not None:
             fill_empty(source["fieldRef"], _FIELD_REF)
     for key in _PROBES:
         probe = container.get(key)

@@ -5,7 +5,7 @@ Leaves: causes, none when the object is good. The registry makes errors.invalid(
 Holds: the strict decoder has checked types; missing or null parts never raise; nothing is changed; time grows with the object's
     size and no faster.
 Bound: limits.VALIDATION_CAUSES_MAX causes.
-Source: k8s.io/kubernetes/pkg/apis/<group>/validation of v1.36; where it prints Go structs, JSON is printed here.
+Source: k8s.io/kubernetes/pkg/apis/<group>/validation of v1.36; structs of its own that it prints are in api.validation.inner.
 Next: registry (create, update, patch, apply).
 """
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from edgekube.api import names
 from edgekube.api.errors import Cause
 from edgekube.api.kinds import Kind
 from edgekube.api.objects import Object
@@ -41,11 +42,14 @@ def validate_create(kind: Kind, obj: Object) -> list[Cause]:
     out = Findings()
     with suppress(EnoughFound):
         rules = _rules_of(kind)
-        if rules.metadata:
-            check_metadata(out, part(obj, "metadata"), kind.namespaced, rules.name)
+        metadata = part(obj, "metadata")
+        if rules.metadata and rules.name is not None:
+            check_metadata(out, metadata, kind.namespaced, rules.name)
             _allow_plain_finalizers(rules, out)
         if rules.create is not None:
             rules.create(out, obj)
+        if rules.path_name and not out:
+            check_metadata(out, metadata, kind.namespaced, names.path_segment)
     return out
 
 

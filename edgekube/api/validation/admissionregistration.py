@@ -19,7 +19,7 @@ from edgekube.api.validation.expressions import Expressions
 from edgekube.api.validation.fields import (
     Out,
     check,
-    check_one_of,
+    check_one_of_given,
     check_present,
     dns_subdomain,
     items,
@@ -71,12 +71,12 @@ def _check_webhook(out: Out, webhook: Object, field: str) -> None:
     check_full_name(out, name, f"{field}.name")
     for i, rule in enumerate(items(webhook, "rules")):
         check_rule(out, rule, f"{field}.rules[{i}]")
-    check_one_of(out, webhook, "failurePolicy", field, FAILURES, needed=False)
-    check_one_of(out, webhook, "matchPolicy", field, MATCHES, needed=False)
+    check_one_of_given(out, webhook, "failurePolicy", field, FAILURES)
+    check_one_of_given(out, webhook, "matchPolicy", field, MATCHES)
     if webhook.get("sideEffects") is None:
         out.append(causes.required(f"{field}.sideEffects", f"must specify one of {', '.join(_SIDE_EFFECTS)}"))
-    check_one_of(out, webhook, "sideEffects", field, _SIDE_EFFECTS, needed=False)
-    check_one_of(out, webhook, "reinvocationPolicy", field, ("IfNeeded", "Never"), needed=False)
+    check_one_of_given(out, webhook, "sideEffects", field, _SIDE_EFFECTS)
+    check_one_of_given(out, webhook, "reinvocationPolicy", field, ("IfNeeded", "Never"))
     seconds = webhook.get("timeoutSeconds")
     if isinstance(seconds, int) and not 1 <= seconds <= 30:
         detail = "the timeout value must be between 1 and 30 seconds"
@@ -108,7 +108,7 @@ def check_client_config(out: Out, config: Object, field: str) -> None:
         _check_url(out, url, f"{field}.url")
     else:
         for key in ("name", "namespace"):
-            check_present(out, service, key, f"{field}.service", f"service {key} is required")
+            check_present(out, service, key, f"{field}.service")
         _check_path(out, service.get("path") or "", f"{field}.service.path")
         port = service.get("port")
         if port is not None and names.port_number(port):
@@ -173,7 +173,7 @@ def check_rule(out: Out, rule: Object, field: str) -> None:
         if not version:
             out.append(causes.required(f"{field}.apiVersions[{i}]"))
     _check_resources(out, texts(rule, "resources"), field)
-    check_one_of(out, rule, "scope", field, _SCOPES, needed=False)
+    check_one_of_given(out, rule, "scope", field, _SCOPES)
 
 
 def _check_resources(out: Out, resources: list[str], field: str) -> None:

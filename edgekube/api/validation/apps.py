@@ -11,10 +11,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from edgekube.api import names
 from edgekube.api.objects import Object
 from edgekube.api.selectors.labels import label_selector_of
-from edgekube.api.validation import causes
+from edgekube.api.validation import causes, inner
 from edgekube.api.validation.core import check_replica_counts
 from edgekube.api.validation.fields import (
     Out,
@@ -24,7 +23,9 @@ from edgekube.api.validation.fields import (
     check_int_or_percent,
     check_nonnegative,
     check_percent_at_most_100,
-    check_present,
+    dns_label,
+    gathered,
+    items,
     number,
     part,
     same,
@@ -32,6 +33,7 @@ from edgekube.api.validation.fields import (
 )
 from edgekube.api.validation.metadata import check_label_selector
 from edgekube.api.validation.podspec import check_template
+from edgekube.api.validation.volumes import check_claim_spec
 
 _STATEFUL_FREE: Final = frozenset(
     {
@@ -56,15 +58,17 @@ def _check_selector(out: Out, spec: Object, what: str) -> None:
         return
     check_label_selector(out, selector, "spec.selector")
     if not selector.get("matchLabels") and not selector.get("matchExpressions"):
-        out.append(causes.invalid("spec.selector", selector, f"empty selector is invalid for {what}"))
+        out.append(causes.invalid("spec.selector", {}, f"empty selector is invalid for {what}"))
 
 
-def _check_template(out: Out, spec: Object, what: str, *, wants_claims: bool = False) -> None:
+def _check_template(out: Out, spec: Object, what: str, *, wrong_selector: str | None = "invalid label selector") -> None:
     template = part(spec, "template")
-    check_template_matches(out, spec.get("selector"), template, "spec.template")
-    if wants_claims:
-        template = _with_claims(spec, template)
-    check_template(out, template, "spec.template")
+    if check_template_matches(out, spec.get("selector"), template, "spec.template", wrong_selector):
+        check_template(out, template, "spec.template")
+    _check_always(out, template, what)
+
+
+def _check_always(out: Out, template: Object, what: str) -> None:
     pod_spec = part(template, "spec")
     policy = text(pod_spec, "restartPolicy")
     if policy != "Always":
@@ -74,26 +78,32 @@ def _check_template(out: Out, spec: Object, what: str, *, wants_claims: bool = F
         out.append(causes.forbidden("spec.template.spec.activeDeadlineSeconds", detail))
 
 
-def check_template_matches(out: Out, selector: Object | None, template: Object, field: str) -> None:
-    """Nothing is said when the selector itself is bad: that has been said."""
-    labels = part(part(template, "metadata"), "labels")
+def check_template_matches(
+    out: Out, selector: Object | None, template: Object, field: str, wrong: str | None = "invalid label selector"
+) -> bool:
+    """False: the selector cannot be read, of which ``wrong`` is said (None: nothing). No selector selects nothing."""
+    labels = part(template, "metadata").get("labels")
     try:
         chosen = label_selector_of(selector)
     except ValueError:
-        out.append(causes.invalid("spec.selector", selector, "invalid label selector"))
-        return
-    if not chosen.nothing and not chosen.matches(labels):
+        if wrong is None:
+            return True
+        out.append(causes.invalid("spec.selector", inner.label_selector(selector), wrong))
+        return False
+    if not chosen.matches(labels or {}):
         detail = "`selector` does not match template `labels`"
         out.append(causes.invalid(f"{field}.metadata.labels", labels, detail))
+    return True
 
 
 def _with_claims(spec: Object, template: Object) -> Object:
-    """The template with a volume for each claim template: mounts may refer to either."""
-    claims = [text(part(claim or {}, "metadata"), "name") for claim in spec.get("volumeClaimTemplates") or ()]
-    pod_spec = part(template, "spec")
+    """The template with a volume for each claim template, for mounts may refer to either, and without what is not the user's
+    to say: each pod's hostname and subdomain."""
+    claims = dict.fromkeys(text(part(claim or {}, "metadata"), "name") for claim in spec.get("volumeClaimTemplates") or ())
+    pod_spec = {**part(template, "spec"), "hostname": None, "subdomain": None}
     volumes = [volume for volume in pod_spec.get("volumes") or () if text(volume or {}, "name") not in claims]
-    made: list[Any] = [{"name": name, "persistentVolumeClaim": {"claimName": name}} for name in claims if name]
-    return {**template, "spec": {**pod_spec, "volumes": volumes + made}}
+    made: list[Any] = [{"name": name, "persistentVolumeClaim": {"claimName": name}} for name in claims]
+    return {**template, "spec": {**pod_spec, "volumes": made + volumes}}
 
 
 # --- Deployment -----------------------------------------------------------------------------------------------------------
@@ -132,7 +142,8 @@ def _check_deployment_strategy(out: Out, strategy: Object, field: str) -> None:
             out.append(causes.invalid(f"{path}.maxUnavailable", unavailable, detail))
         check_percent_at_most_100(out, unavailable, f"{path}.maxUnavailable")
     else:
-        out.append(causes.not_supported(field, strategy, ("Recreate", "RollingUpdate")))
+        shown = inner.inner(strategy, inner.ROLLING_STRATEGY)
+        out.append(causes.not_supported(field, shown, ("Recreate", "RollingUpdate")))
 
 
 def check_deployment_update(out: Out, new: Object, old: Object) -> None:
@@ -141,7 +152,8 @@ def check_deployment_update(out: Out, new: Object, old: Object) -> None:
 
 
 def _check_selector_kept(out: Out, new: Object, old: Object) -> None:
-    check_immutable(out, part(new, "spec").get("selector"), part(old, "spec").get("selector"), "spec.selector")
+    selector, before = (inner.label_selector(part(one, "spec").get("selector")) for one in (new, old))
+    check_immutable(out, selector, before, "spec.selector")
 
 
 def _check_collisions(out: Out, new: Object, old: Object) -> None:
@@ -187,6 +199,14 @@ def check_replica_set_status(out: Out, new: Object, old: Object) -> None:
 
 def check_stateful_set(out: Out, stateful_set: Object) -> None:
     spec = part(stateful_set, "spec")
+    for i, claim in enumerate(items(spec, "volumeClaimTemplates")):
+        check_claim_spec(out, part(claim, "spec"), f"spec.volumeClaimTemplates[{i}].spec")
+    if text(spec, "serviceName"):
+        check(out, dns_label(text(spec, "serviceName")), "spec.serviceName", text(spec, "serviceName"))
+    _check_stateful_spec(out, spec)
+
+
+def _check_stateful_spec(out: Out, spec: Object, *, with_template: bool = True) -> None:
     policy = text(spec, "podManagementPolicy")
     if not policy:
         out.append(causes.required("spec.podManagementPolicy"))
@@ -201,12 +221,12 @@ def check_stateful_set(out: Out, stateful_set: Object) -> None:
             out.append(causes.not_supported(path, value, ("Retain", "Delete")))
     check_nonnegative(out, spec, "replicas", "spec")
     check_nonnegative(out, spec, "minReadySeconds", "spec")
-    check_nonnegative(out, spec, "revisionHistoryLimit", "spec")
     check_nonnegative(out, part(spec, "ordinals"), "start", "spec.ordinals")
-    if text(spec, "serviceName"):
-        check(out, names.dns1123_subdomain(text(spec, "serviceName")), "spec.serviceName", text(spec, "serviceName"))
     _check_selector(out, spec, "statefulset")
-    _check_template(out, spec, "StatefulSet", wants_claims=True)
+    template = part(spec, "template")
+    if check_template_matches(out, spec.get("selector"), template, "spec.template", "") and with_template:
+        check_template(out, _with_claims(spec, template), "spec.template")
+    _check_always(out, template, "StatefulSet")
 
 
 def _check_stateful_strategy(out: Out, strategy: Object) -> None:
@@ -216,9 +236,11 @@ def _check_stateful_strategy(out: Out, strategy: Object) -> None:
         out.append(causes.required("spec.updateStrategy"))
     elif kind == "OnDelete":
         if rolling is not None:
-            out.append(causes.invalid(path, rolling, "only allowed for updateStrategy 'RollingUpdate'"))
+            shown = inner.inner(rolling, inner.STATEFUL_ROLLING)
+            out.append(causes.invalid(path, shown, "only allowed for updateStrategy 'RollingUpdate'"))
     elif kind != "RollingUpdate":
-        out.append(causes.invalid("spec.updateStrategy", strategy, "must be 'RollingUpdate' or 'OnDelete'"))
+        shown = inner.inner(strategy, inner.STATEFUL_STRATEGY)
+        out.append(causes.invalid("spec.updateStrategy", shown, "must be 'RollingUpdate' or 'OnDelete'"))
     elif rolling is not None:
         check_nonnegative(out, rolling, "partition", path)
         unavailable = rolling.get("maxUnavailable")
@@ -230,8 +252,9 @@ def _check_stateful_strategy(out: Out, strategy: Object) -> None:
 
 
 def check_stateful_set_update(out: Out, new: Object, old: Object) -> None:
-    check_stateful_set(out, new)
     spec, before = part(new, "spec"), part(old, "spec")
+    # What is wrong in what is stored came through an older version's rules; it does not keep the rest from changing.
+    _check_stateful_spec(out, spec, with_template=not gathered(lambda found: _check_stateful_spec(found, before)))
     fixed = (spec.keys() | before.keys()) - _STATEFUL_FREE
     if any(not same(spec.get(key), before.get(key)) for key in fixed):
         out.append(causes.forbidden("spec", _STATEFUL_FORBIDDEN))
@@ -250,12 +273,9 @@ def check_stateful_set_status(out: Out, new: Object, old: Object) -> None:
 
 def check_daemon_set(out: Out, daemon_set: Object) -> None:
     spec = part(daemon_set, "spec")
-    selector = spec.get("selector")
-    if selector is None:
-        out.append(causes.required("spec.selector"))
-    else:
+    if spec.get("selector") is not None:
         _check_selector(out, spec, "daemonset")
-    _check_template(out, spec, "DaemonSet")
+    _check_template(out, spec, "DaemonSet", wrong_selector=None)
     check_nonnegative(out, spec, "minReadySeconds", "spec")
     strategy, path = part(spec, "updateStrategy"), "spec.updateStrategy"
     kind, rolling = text(strategy, "type"), strategy.get("rollingUpdate")
@@ -265,7 +285,8 @@ def check_daemon_set(out: Out, daemon_set: Object) -> None:
         else:
             _check_daemon_rolling(out, rolling, f"{path}.rollingUpdate")
     elif kind != "OnDelete":
-        out.append(causes.not_supported(path, strategy, ("RollingUpdate", "OnDelete")))
+        shown = inner.inner(strategy, inner.ROLLING_STRATEGY)
+        out.append(causes.not_supported(path, shown, ("RollingUpdate", "OnDelete")))
     check_nonnegative(out, spec, "revisionHistoryLimit", "spec")
 
 
@@ -295,10 +316,12 @@ def check_daemon_set_status(out: Out, new: Object, old: Object) -> None:
 
 
 def check_controller_revision(out: Out, revision: Object) -> None:
-    check_present(out, revision, "data", "", "data is mandatory")
+    data = revision.get("data")
+    if not isinstance(data, dict):
+        out.append(causes.required("data", "data is mandatory" if data is None else "data must be a valid JSON object"))
     check_nonnegative(out, revision, "revision", "")
 
 
 def check_controller_revision_update(out: Out, new: Object, old: Object) -> None:
-    check_controller_revision(out, new)
+    check_nonnegative(out, new, "revision", "")
     check_immutable(out, new.get("data"), old.get("data"), "data")

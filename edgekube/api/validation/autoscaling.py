@@ -44,11 +44,25 @@ _PERIOD_SECONDS_MAX: Final = 1800
 
 
 def check_autoscaler(out: Out, autoscaler: Object) -> None:
-    _check_spec(out, part(autoscaler, "spec"), replicas_min=1)
+    spec = part(autoscaler, "spec")
+    _check_spec(out, spec, replicas_min=1)
+    _check_target_version(out, part(spec, "scaleTargetRef"))
 
 
 def check_autoscaler_update(out: Out, new: Object, old: Object) -> None:
     _check_spec(out, part(new, "spec"), replicas_min=0 if part(old, "spec").get("minReplicas") == 0 else 1)
+    target, before = (part(part(one, "spec"), "scaleTargetRef") for one in (new, old))
+    if any(text(target, key) != text(before, key) for key in ("apiVersion", "kind")):
+        _check_target_version(out, target)
+
+
+def _check_target_version(out: Out, target: Object) -> None:
+    """Nothing of the core group can be scaled, but for one kind."""
+    version, path = text(target, "apiVersion"), "spec.scaleTargetRef.apiVersion"
+    if version.count("/") > 1:
+        out.append(causes.invalid(path, version, f"unexpected GroupVersion string: {version}"))
+    elif not version.rpartition("/")[0] and text(target, "kind") != "ReplicationController":
+        out.append(causes.invalid(path, version, "apiVersion must specify API group"))
 
 
 def _check_spec(out: Out, spec: Object, replicas_min: int) -> None:
@@ -56,8 +70,10 @@ def _check_spec(out: Out, spec: Object, replicas_min: int) -> None:
     if low is not None and low < replicas_min:
         detail = f"must be greater than or equal to {replicas_min}"
         out.append(causes.invalid("spec.minReplicas", low, detail))
-    if high < 1:
-        out.append(causes.invalid("spec.maxReplicas", high, "must be greater than 0"))
+    if high == 0:
+        out.append(causes.required("spec.maxReplicas", "must be set and greater than 0"))
+    elif high < 0:
+        out.append(causes.invalid("spec.maxReplicas", high, "must be greater than or equal to 1"))
     if low is not None and high < low:
         out.append(causes.invalid("spec.maxReplicas", high, "must be greater than or equal to `minReplicas`"))
     _check_reference(out, part(spec, "scaleTargetRef"), "spec.scaleTargetRef")
@@ -93,7 +109,7 @@ def _check_metric(out: Out, metric: Object, field: str) -> None:
     expected = _SOURCES.get(kind, "")
     if expected and expected not in given:
         out.append(causes.required(f"{field}.{expected}", "must populate information for the given metric source"))
-    if len(given) > 1 or (given and given != [expected]):
+    if len(given) > 1:
         for key in given:
             if key != expected:
                 out.append(causes.forbidden(f"{field}.{key}", "must populate the given metric source only"))

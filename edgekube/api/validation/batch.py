@@ -15,7 +15,7 @@ from edgekube.api import schedules
 from edgekube.api.objects import Object
 from edgekube.api.selectors.labels import label_selector_of
 from edgekube.api.time_zones import has_data, zone_of
-from edgekube.api.validation import causes
+from edgekube.api.validation import causes, inner
 from edgekube.api.validation.apps import check_template_matches
 from edgekube.api.validation.fields import (
     Out,
@@ -124,7 +124,7 @@ def _check_spec(out: Out, spec: Object, field: str) -> None:
     if spec.get("successPolicy") is not None:
         if mode != "Indexed":
             detail = "requires indexed completion mode"
-            out.append(causes.invalid(f"{field}.successPolicy", spec["successPolicy"], detail))
+            out.append(causes.invalid(f"{field}.successPolicy", inner.inner(spec["successPolicy"], inner.SUCCESS_POLICY), detail))
         else:
             _check_success_policy(out, spec, f"{field}.successPolicy")
     replacement = spec.get("podReplacementPolicy")
@@ -208,7 +208,7 @@ def _check_exit_codes(out: Out, codes: Object, containers: set[str], field: str)
         detail = "must be one of the container or initContainer names in the pod template"
         out.append(causes.invalid(f"{field}.containerName", name, detail))
     if not values:
-        out.append(causes.invalid(f"{field}.values", values, "at least one value is required"))
+        out.append(causes.invalid(f"{field}.values", codes.get("values"), "at least one value is required"))
     elif len(values) > _EXIT_CODES_MAX:
         out.append(causes.too_many(f"{field}.values", len(values), _EXIT_CODES_MAX))
     again = repeated(values)

@@ -33,7 +33,7 @@ NOT_POSITIVE: Final = "must be greater than zero"
 def shown(value: Any) -> str:
     """A value as a message gives it: numbers and flags plain, text quoted, the rest as JSON."""
     if value is None:
-        return '"null"'
+        return "null"
     if isinstance(value, str):
         return quoted(value)
     try:

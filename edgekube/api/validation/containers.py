@@ -22,6 +22,7 @@ from edgekube.api.validation.fields import (
     check_descending_path,
     check_nonnegative,
     check_one_of,
+    check_one_of_given,
     check_port,
     dns_label,
     items,
@@ -42,6 +43,7 @@ _PROBES: Final = ("livenessProbe", "readinessProbe", "startupProbe")
 _PROPAGATIONS: Final = ("Bidirectional", "HostToContainer", "None")
 _RECURSIVE: Final = ("Disabled", "Enabled", "IfPossible")
 _RESTART_POLICIES: Final = ("Always", "Never", "OnFailure")
+_RESTART_ACTIONS: Final = ("Restart", "RestartAllContainers")
 #: What an ephemeral container may not have, in upstream's order of fields.
 _NOT_EPHEMERAL: Final = (
     "ports", "resources", "resizePolicy", "restartPolicy", "restartPolicyRules", "livenessProbe", "readinessProbe",
@@ -74,8 +76,6 @@ def check_containers(out: Out, spec: Object, around: Surroundings, field: str) -
             out.append(causes.duplicate(f"{path}.name", name))
         seen.add(name)
         _check_lifecycle_and_probes(out, container, around, path)
-        if container.get("restartPolicy") is not None:
-            check_one_of(out, container, "restartPolicy", path, _RESTART_POLICIES)
         _check_restart_rules(out, container, path)
     _check_host_ports(out, containers, [f"{field}.containers[{i}]" for i in range(len(containers))])
 
@@ -89,8 +89,6 @@ def check_init_containers(out: Out, spec: Object, around: Surroundings, field: s
         path, name = f"{field}.initContainers[{i}]", text(container, "name")
         _check_common(out, container, around, path)
         policy = container.get("restartPolicy")
-        if policy is not None:
-            check_one_of(out, container, "restartPolicy", path, _RESTART_POLICIES)
         _check_restart_rules(out, container, path)
         if name in seen:
             out.append(causes.duplicate(f"{path}.name", name))
@@ -357,6 +355,7 @@ def _check_handler(out: Out, handler: Object, grace_seconds: int | None, field: 
 
 
 def _check_restart_rules(out: Out, container: Object, field: str) -> None:
+    check_one_of_given(out, container, "restartPolicy", field, _RESTART_POLICIES)
     rules = items(container, "restartPolicyRules")
     if not rules:
         return
@@ -364,18 +363,18 @@ def _check_restart_rules(out: Out, container: Object, field: str) -> None:
     if container.get("restartPolicy") is None:
         out.append(causes.required(f"{field}.restartPolicy", "must specify restartPolicy when restart rules are used"))
     if len(rules) > _RULES_MAX:
-        out.append(causes.too_long(path, _RULES_MAX))
+        out.append(causes.too_many(path, len(rules), _RULES_MAX))
     for i, rule in enumerate(rules):
-        if rule.get("action") not in ("Restart", "RestartAllContainers"):
-            out.append(causes.not_supported(f"{path}[{i}].action", rule.get("action"), ("Restart",)))
+        if text(rule, "action") not in _RESTART_ACTIONS:
+            out.append(causes.not_supported(f"{path}[{i}].action", text(rule, "action"), _RESTART_ACTIONS))
         codes = rule.get("exitCodes")
         if codes is None:
             out.append(causes.required(f"{path}[{i}].exitCodes", "must be specified"))
             continue
-        if codes.get("operator") not in ("In", "NotIn"):
-            out.append(causes.not_supported(f"{path}[{i}].exitCodes.operator", codes.get("operator"), ("In", "NotIn")))
+        if text(codes, "operator") not in ("In", "NotIn"):
+            out.append(causes.not_supported(f"{path}[{i}].exitCodes.operator", text(codes, "operator"), ("In", "NotIn")))
         if len(codes.get("values") or ()) > _EXIT_CODES_MAX:
-            out.append(causes.too_long(f"{path}[{i}].exitCodes.values", _EXIT_CODES_MAX))
+            out.append(causes.too_many(f"{path}[{i}].exitCodes.values", len(codes["values"]), _EXIT_CODES_MAX))
 
 
 def _check_resize(out: Out, container: Object, around: Surroundings, field: str) -> None:

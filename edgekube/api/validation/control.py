@@ -1,8 +1,8 @@
-"""The small groups that steer the control plane: leases, priorities, runtimes, signing requests, flow control.
+"""The small groups that steer the control plane: leases, priorities, runtimes, signing requests.
 
-Enters: defaulted objects of coordination, scheduling, node, certificates and flowcontrol; the old one on update.
+Enters: defaulted objects of coordination, scheduling, node and certificates; the old one on update.
 Leaves: causes appended to ``out``.
-Source: coordination/validation, scheduling/validation, node/validation, certificates/validation, flowcontrol/validation.
+Source: coordination/validation, scheduling/validation, node/validation, certificates/validation.
 Next: api.validation.
 """
 
@@ -12,14 +12,12 @@ import base64
 import binascii
 from typing import Final
 
-from edgekube.api import names
 from edgekube.api.objects import Object
-from edgekube.api.validation import causes
+from edgekube.api.validation import causes, inner
 from edgekube.api.validation.fields import (
     Out,
     check,
     check_immutable,
-    check_nonnegative,
     check_one_of,
     dns_label,
     dns_subdomain,
@@ -99,10 +97,13 @@ def check_priority_class_update(out: Out, new: Object, old: Object) -> None:
 
 def check_runtime_class(out: Out, runtime_class: Object) -> None:
     handler = text(runtime_class, "handler")
-    check(out, dns_label(handler), "handler", handler)
+    if not handler:
+        out.append(causes.required("handler"))
+    else:
+        check(out, dns_label(handler), "handler", handler)
     fixed = part(part(runtime_class, "overhead"), "podFixed")
     if fixed:
-        check_requirements(out, {"limits": fixed}, set(), "overhead.podFixed")
+        check_requirements(out, {"limits": fixed}, set(), "overhead")
     scheduling = part(runtime_class, "scheduling")
     check_labels(out, scheduling.get("nodeSelector"), "scheduling.nodeSelector")
     tolerations = items(scheduling, "tolerations")
@@ -111,11 +112,11 @@ def check_runtime_class(out: Out, runtime_class: Object) -> None:
     again = repeated(keys)
     for i, toleration in enumerate(tolerations):
         if i in again:
-            out.append(causes.duplicate(f"scheduling.tolerations[{i}]", toleration))
+            out.append(causes.duplicate(f"scheduling.tolerations[{i}]", inner.inner(toleration, inner.TOLERATION)))
 
 
 def check_runtime_class_update(out: Out, new: Object, old: Object) -> None:
-    check_immutable(out, new.get("handler"), old.get("handler"), "handler")
+    check_immutable(out, new.get("handler"), old.get("handler"), "handler", missing="")
 
 
 # --- CertificateSigningRequest -------------------------------------------------------------------------------------------------
@@ -124,9 +125,9 @@ def check_runtime_class_update(out: Out, new: Object, old: Object) -> None:
 def check_signing_request(out: Out, request: Object) -> None:
     spec = part(request, "spec")
     pem = text(spec, "request")
-    problem = _problem_of_pem(pem, ("CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST"))
+    problem = _problem_of_pem(pem, ("CERTIFICATE REQUEST",))
     if problem:
-        out.append(causes.invalid("spec.request", pem, problem))
+        out.append(causes.invalid("spec.request", pem or None, problem))
     usages = texts(spec, "usages")
     if not usages:
         out.append(causes.required("spec.usages"))
@@ -240,96 +241,6 @@ def check_signing_request_approval(out: Out, new: Object, old: Object) -> None:
     _check_request_change(out, new, old, approval=True, certificate=False)
 
 
-# --- flow control ------------------------------------------------------------------------------------------------------------
-
-
-def check_flow_schema(out: Out, flow_schema: Object) -> None:
-    spec = part(flow_schema, "spec")
-    precedence = number(spec, "matchingPrecedence")
-    if precedence <= 0 or precedence > 10000:
-        detail = "must be a positive value" if precedence <= 0 else "must not be greater than 10000"
-        out.append(causes.invalid("spec.matchingPrecedence", precedence, detail))
-    level = text(part(spec, "priorityLevelConfiguration"), "name")
-    if not level:
-        out.append(causes.required("spec.priorityLevelConfiguration.name", "must reference a priority level"))
-    else:
-        check(out, dns_subdomain(level), "spec.priorityLevelConfiguration.name", level)
-    method = spec.get("distinguisherMethod")
-    if method is not None:
-        check_one_of(out, method, "type", "spec.distinguisherMethod", ("ByNamespace", "ByUser"))
-    for i, rule in enumerate(items(spec, "rules")):
-        path = f"spec.rules[{i}]"
-        if not items(rule, "subjects"):
-            out.append(causes.required(f"{path}.subjects", "subjects must contain at least one value"))
-        for j, subject in enumerate(items(rule, "subjects")):
-            kind = text(subject, "kind")
-            if kind not in ("Group", "ServiceAccount", "User"):
-                out.append(causes.not_supported(f"{path}.subjects[{j}].kind", kind, ("Group", "ServiceAccount", "User")))
-            elif subject.get(kind[0].lower() + kind[1:]) is None:
-                detail = f"{kind[0].lower()}{kind[1:]} is required when subject kind is '{kind}'"
-                out.append(causes.required(f"{path}.subjects[{j}].{kind[0].lower()}{kind[1:]}", detail))
-        resource_rules, other_rules = items(rule, "resourceRules"), items(rule, "nonResourceRules")
-        if not resource_rules and not other_rules:
-            detail = "at least one of resourceRules and nonResourceRules has to be non-empty"
-            out.append(causes.required(path, detail))
-        for j, one in enumerate(resource_rules):
-            for key in ("verbs", "apiGroups", "resources"):
-                if not texts(one, key):
-                    detail = f"resource rules must supply at least one {'api group' if key == 'apiGroups' else key[:-1]}"
-                    out.append(causes.required(f"{path}.resourceRules[{j}].{key}", detail))
-            if not one.get("clusterScope") and not texts(one, "namespaces"):
-                detail = "resource rules that are not cluster scoped must supply at least one namespace"
-                out.append(causes.required(f"{path}.resourceRules[{j}].namespaces", detail))
-        for j, one in enumerate(other_rules):
-            for key in ("verbs", "nonResourceURLs"):
-                if not texts(one, key):
-                    out.append(causes.required(f"{path}.nonResourceRules[{j}].{key}"))
-
-
-def check_priority_level(out: Out, level: Object) -> None:
-    spec = part(level, "spec")
-    kind, limited, exempt = text(spec, "type"), spec.get("limited"), spec.get("exempt")
-    if kind not in ("Exempt", "Limited"):
-        out.append(causes.not_supported("spec.type", kind, ("Exempt", "Limited")))
-    elif kind == "Exempt" and limited is not None:
-        out.append(causes.forbidden("spec.limited", "must be nil if the type is not Limited"))
-    elif kind == "Limited":
-        if exempt is not None:
-            out.append(causes.forbidden("spec.exempt", "must be nil if the type is Limited"))
-        if limited is None:
-            out.append(causes.required("spec.limited", "must not be empty when type is Limited"))
-    for key, settings in (("limited", limited), ("exempt", exempt)):
-        if settings is None:
-            continue
-        check_nonnegative(out, settings, "nominalConcurrencyShares", f"spec.{key}")
-        lendable = settings.get("lendablePercent")
-        if isinstance(lendable, int) and not 0 <= lendable <= 100:
-            out.append(causes.invalid(f"spec.{key}.lendablePercent", lendable, "must be between 0 and 100, inclusive"))
-    if limited is not None:
-        check_nonnegative(out, limited, "borrowingLimitPercent", "spec.limited")
-        _check_response(out, part(limited, "limitResponse"))
-
-
-def _check_response(out: Out, response: Object) -> None:
-    path = "spec.limited.limitResponse"
-    kind, queuing = text(response, "type"), response.get("queuing")
-    if kind not in ("Queue", "Reject"):
-        out.append(causes.not_supported(f"{path}.type", kind, ("Queue", "Reject")))
-    elif kind == "Reject" and queuing is not None:
-        out.append(causes.forbidden(f"{path}.queuing", "must be nil if limited.limitResponse.type is not Limited"))
-    elif kind == "Queue":
-        if queuing is None:
-            detail = "must not be empty if limited.limitResponse.type is Limited"
-            out.append(causes.required(f"{path}.queuing", detail))
-            return
-        for key in ("queueLengthLimit", "queues", "handSize"):
-            if number(queuing, key) <= 0:
-                out.append(causes.invalid(f"{path}.queuing.{key}", number(queuing, key), "must be positive"))
-        if number(queuing, "handSize") > number(queuing, "queues") > 0:
-            detail = f"should not be greater than queues ({number(queuing, 'queues')})"
-            out.append(causes.invalid(f"{path}.queuing.handSize", number(queuing, "handSize"), detail))
-
-
 def any_name(name: str) -> list[str]:
-    """CertificateSigningRequests may be called anything that fits into a path."""
-    return names.path_segment(name)
+    """CertificateSigningRequests may be called anything."""
+    return []

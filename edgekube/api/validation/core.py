@@ -1,9 +1,9 @@
-"""ConfigMaps, Secrets, Namespaces, Nodes, ReplicationControllers, PodTemplates, Events.
+"""ConfigMaps, Secrets, Namespaces, Nodes, ReplicationControllers, PodTemplates.
 
 Enters: defaulted objects of the core group; the old one on update.
 Leaves: causes appended to ``out``.
 Holds: a Secret's data never appears in a message.
-Source: core/validation (ConfigMap, Secret, Namespace, Node, ReplicationController, PodTemplate, Event).
+Source: core/validation (ConfigMap, Secret, Namespace, Node, ReplicationController, PodTemplate).
 Next: api.validation.
 """
 
@@ -23,15 +23,12 @@ from edgekube.api.validation.fields import (
     Out,
     check,
     check_cidr,
-    check_immutable,
     check_nonnegative,
     config_key,
-    dns_subdomain,
     items,
     number,
     parse_cidr,
     part,
-    qualified_name,
     repeated,
     same,
     text,
@@ -198,10 +195,6 @@ def _check_pod_cidrs(out: Out, cidrs: list[str]) -> None:
         if len(cidrs) > 2 or len(versions) < 2:
             detail = "may specify no more than one CIDR for each IP family"
             out.append(causes.invalid("spec.podCIDRs", cidrs, detail))
-        again = repeated(cidrs)
-        for i, cidr in enumerate(cidrs):
-            if i in again:
-                out.append(causes.duplicate(f"spec.podCIDRs[{i}]", cidr))
 
 
 def check_node_update(out: Out, new: Object, old: Object) -> None:
@@ -212,7 +205,7 @@ def check_node_update(out: Out, new: Object, old: Object) -> None:
     again = repeated(addresses)
     for i, address in enumerate(addresses):
         if i in again:
-            shown = {"type": address[0], "address": address[1]}
+            shown = {"Type": address[0], "Address": address[1]}
             out.append(causes.duplicate(f"status.addresses[{i}]", shown))
     if before.get("podCIDRs") and not same(spec.get("podCIDRs"), before["podCIDRs"]):
         detail = 'node updates may not change podCIDR except from "" to valid'
@@ -272,73 +265,3 @@ _RC_COUNTS: Final = ("replicas", "fullyLabeledReplicas", "readyReplicas", "avail
 
 def check_replication_controller_status(out: Out, new: Object, old: Object) -> None:
     check_replica_counts(out, part(new, "status"), _RC_COUNTS, _RC_COUNTS[1:])
-
-
-# --- Event ----------------------------------------------------------------------------------------------------------------
-
-
-def check_event(out: Out, event: Object) -> None:
-    """core/v1: the event stands in the namespace of what it is about; without one, in default or kube-system."""
-    involved, namespace = part(event, "involvedObject"), text(part(event, "metadata"), "namespace")
-    about = text(involved, "namespace")
-    if about:
-        if about != namespace:
-            out.append(causes.invalid("involvedObject.namespace", about, "does not match event.namespace"))
-    elif namespace not in ("", "default", "kube-system"):
-        out.append(causes.invalid("involvedObject.namespace", about, "does not match event.namespace"))
-    if namespace:
-        check(out, dns_subdomain(namespace), "namespace", namespace)
-    if event.get("eventTime"):
-        _check_new_event(out, event, "reportingComponent", "reportingController", "involvedObject")
-
-
-_EVENT_TYPES: Final = ("Normal", "Warning")
-_REPORTER_BYTES_MAX: Final = 128
-_NOTE_BYTES_MAX: Final = 1024
-
-
-def _check_new_event(out: Out, event: Object, reporter: str, shown_as: str, about: str) -> None:
-    name = text(event, reporter)
-    if not name:
-        out.append(causes.required(shown_as))
-    check(out, qualified_name(name), shown_as, name)
-    for key in ("reportingInstance", "action", "reason"):
-        value = text(event, key)
-        if not value:
-            out.append(causes.required(key))
-        elif len(value) > _REPORTER_BYTES_MAX:
-            out.append(causes.invalid(key, "", f"can have at most {_REPORTER_BYTES_MAX} characters"))
-    note = text(event, "note") or text(event, "message")
-    if len(note) > _NOTE_BYTES_MAX:
-        out.append(causes.invalid("message", "", f"can have at most {_NOTE_BYTES_MAX} characters"))
-    if text(event, "type") not in _EVENT_TYPES:
-        out.append(causes.invalid("type", "", f"has invalid value: {text(event, 'type')}"))
-
-
-def check_events_v1(out: Out, event: Object) -> None:
-    about, namespace = text(part(event, "regarding"), "namespace"), text(part(event, "metadata"), "namespace")
-    wanted = about or "default"
-    if namespace != wanted and not (not about and namespace == "kube-system"):
-        out.append(causes.invalid("involvedObject.namespace", about, "does not match event.namespace"))
-    if not event.get("eventTime"):
-        out.append(causes.required("eventTime"))
-    _check_new_event(out, event, "reportingController", "reportingController", "regarding")
-
-
-_EVENT_FIXED: Final = (
-    "regarding",
-    "reason",
-    "reportingController",
-    "reportingInstance",
-    "action",
-    "related",
-    "type",
-    "eventTime",
-)
-
-
-def check_events_v1_update(out: Out, new: Object, old: Object) -> None:
-    """What happened does not change; how often it happened does (series)."""
-    for key in _EVENT_FIXED:
-        if old.get(key) is not None:
-            check_immutable(out, new.get(key), old.get(key), key)

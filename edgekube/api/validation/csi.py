@@ -18,7 +18,7 @@ from edgekube.api.validation.fields import (
     check,
     check_immutable,
     check_nonnegative,
-    check_one_of,
+    check_one_of_given,
     check_present,
     dns_subdomain,
     items,
@@ -33,7 +33,7 @@ from edgekube.api.validation.metadata import check_label_selector
 from edgekube.api.validation.resources import amount
 
 _FS_GROUP_POLICIES: Final = ("File", "None", "ReadWriteOnceWithFSType")
-_LIFECYCLE_MODES: Final = ("Ephemeral", "Persistent")
+_LIFECYCLE_MODES: Final = ("Persistent", "Ephemeral")
 _DRIVER_NAME_CHARACTERS_MAX: Final = 63
 _NODE_ID_BYTES_MAX: Final = 256
 _TOKEN_SECONDS_MIN: Final = 600
@@ -62,7 +62,7 @@ def check_csi_driver(out: Out, driver: Object) -> None:
     ):
         if spec.get(key) is None:
             out.append(causes.required(f"spec.{field}"))
-    check_one_of(out, spec, "fsGroupPolicy", "spec", _FS_GROUP_POLICIES, needed=False)
+    check_one_of_given(out, spec, "fsGroupPolicy", "spec", _FS_GROUP_POLICIES)
     _check_token_requests(out, items(spec, "tokenRequests"))
     for mode in texts(spec, "volumeLifecycleModes"):
         if mode not in _LIFECYCLE_MODES:
@@ -153,4 +153,4 @@ def check_capacity(out: Out, capacity: Object) -> None:
 def check_capacity_update(out: Out, new: Object, old: Object) -> None:
     check_capacity(out, new)
     check_immutable(out, new.get("nodeTopology"), old.get("nodeTopology"), "nodeTopology")
-    check_immutable(out, new.get("storageClassName"), old.get("storageClassName"), "storageClassName")
+    check_immutable(out, new.get("storageClassName"), old.get("storageClassName"), "storageClassName", missing="")

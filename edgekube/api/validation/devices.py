@@ -33,6 +33,7 @@ _CONFIGS_MAX: Final = 32
 _ALTERNATIVES_MAX: Final = 8
 _DEVICES_MAX: Final = 128
 _DRIVER_BYTES_MAX: Final = 63
+_POOL_NAME_BYTES_MAX: Final = 253
 _MODES: Final = ("All", "ExactCount")
 
 
@@ -91,10 +92,7 @@ def _check_claim_spec(out: Out, spec: Object, field: str) -> None:
     seen: set[str] = set()
     for i, request in enumerate(requests):
         at, name = f"{path}.requests[{i}]", text(request, "name")
-        if not name:
-            out.append(causes.required(f"{at}.name"))
-        else:
-            check(out, dns_label(name), f"{at}.name", name)
+        check(out, dns_label(name), f"{at}.name", name)
         if name in seen:
             out.append(causes.duplicate(at, name))
         seen.add(name)
@@ -157,11 +155,25 @@ def check_claim_template_update(out: Out, new: Object, old: Object) -> None:
     check_claim_template(out, new)
 
 
+def _check_pool_name(out: Out, name: str, field: str) -> None:
+    """A path of subdomains."""
+    if not name:
+        out.append(causes.required(field))
+        return
+    if len(name) > _POOL_NAME_BYTES_MAX:
+        out.append(causes.too_long(field, _POOL_NAME_BYTES_MAX))
+    for one in name.split("/"):
+        check(out, dns_subdomain(one), field, one)
+
+
 def check_slice(out: Out, resource_slice: Object) -> None:
     spec = part(resource_slice, "spec")
     _check_driver(out, text(spec, "driver"), "spec.driver")
     pool = part(spec, "pool")
-    check_present(out, pool, "name", "spec.pool")
+    _check_pool_name(out, text(pool, "name"), "spec.pool.name")
+    if number(pool, "generation") < 0:
+        detail = "must be greater than or equal to zero"
+        out.append(causes.invalid("spec.pool.generation", number(pool, "generation"), detail))
     if number(pool, "resourceSliceCount") <= 0 and not spec.get("sharedCounters"):
         detail = "must be greater than zero"
         out.append(causes.invalid("spec.pool.resourceSliceCount", number(pool, "resourceSliceCount"), detail))
@@ -172,6 +184,9 @@ def check_slice(out: Out, resource_slice: Object) -> None:
     elif len(chosen) > 1:
         detail = f"exactly one of {among} is required, but multiple fields are set"
         out.append(causes.invalid("spec", f"{{{', '.join(chosen)}}}", detail))
+    if spec.get("nodeName") == "":
+        detail = "must be either unset or set to a non-empty string"
+        out.append(causes.invalid("spec.nodeName", "", detail))
     if text(spec, "nodeName"):
         check(out, dns_subdomain(text(spec, "nodeName")), "spec.nodeName", text(spec, "nodeName"))
     devices = items(spec, "devices")
@@ -180,18 +195,16 @@ def check_slice(out: Out, resource_slice: Object) -> None:
     seen: set[str] = set()
     for i, device in enumerate(devices):
         path, name = f"spec.devices[{i}]", text(device, "name")
-        if not name:
-            out.append(causes.required(f"{path}.name"))
-        else:
-            check(out, dns_label(name), f"{path}.name", name)
+        check(out, dns_label(name), f"{path}.name", name)
         if name in seen:
-            out.append(causes.duplicate(f"{path}.name", name))
+            out.append(causes.duplicate(path, name))
         seen.add(name)
 
 
 def check_slice_update(out: Out, new: Object, old: Object) -> None:
     check_slice(out, new)
     spec, before = part(new, "spec"), part(old, "spec")
-    check_immutable(out, part(spec, "pool").get("name"), part(before, "pool").get("name"), "spec.pool.name")
-    for key in ("driver", "nodeName"):
-        check_immutable(out, spec.get(key), before.get(key), f"spec.{key}")
+    name, old_name = (text(part(one, "pool"), "name") for one in (spec, before))
+    check_immutable(out, name, old_name, "spec.pool.name")
+    check_immutable(out, spec.get("driver"), before.get("driver"), "spec.driver", missing="")
+    check_immutable(out, spec.get("nodeName"), before.get("nodeName"), "spec.nodeName")

@@ -52,7 +52,7 @@ def check_api_service(out: Out, api_service: Object) -> None:
     spec = part(api_service, "spec")
     group, version, service = text(spec, "group"), text(spec, "version"), spec.get("service")
     wanted, name = f"{version}.{group}", text(part(api_service, "metadata"), "name")
-    if name != wanted:
+    if name and not names.path_segment(name) and name != wanted:
         detail = f'must be `spec.version+"."+spec.group`: "{wanted}"'
         out.append(causes.invalid("metadata.name", name, detail))
     if group:

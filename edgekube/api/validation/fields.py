@@ -20,6 +20,7 @@ from edgekube.api import names
 from edgekube.api.errors import Cause
 from edgekube.api.objects import Object
 from edgekube.api.validation import causes
+from edgekube.api.validation.inner import Inner, inner
 
 Out: TypeAlias = list[Cause]
 
@@ -159,9 +160,18 @@ def check_one_of(out: Out, obj: Object, key: str, field: str, supported: Collect
         out.append(causes.not_supported(path, value, supported))
 
 
-def check_immutable(out: Out, new: Any, old: Any, field: str) -> None:
+def check_one_of_given(out: Out, obj: Object, key: str, field: str, supported: Collection[str]) -> None:
+    """An enumeration that upstream has as a pointer: it may be missing, and empty text is none of its values."""
+    value = obj.get(key)
+    if value is not None and value not in supported:
+        out.append(causes.not_supported(f"{field}.{key}" if field else key, value, supported))
+
+
+def check_immutable(out: Out, new: Any, old: Any, field: str, *, missing: Any = None, shape: Inner | None = None) -> None:
+    """``missing``: what upstream has where nothing is given; ``shape``: how it shows what is given."""
     if not same(new, old):
-        out.append(causes.invalid(field, new, causes.IMMUTABLE))
+        shown = missing if new is None else new
+        out.append(causes.invalid(field, inner(shown, shape) if shape is not None else shown, causes.IMMUTABLE))
 
 
 def same(new: Any, old: Any) -> bool:

@@ -13,11 +13,12 @@ from typing import Any
 
 from edgekube.api import times
 from edgekube.api.objects import Object
-from edgekube.api.validation import causes
+from edgekube.api.validation import causes, inner
 from edgekube.api.validation.batch import check_job, count_indexes
 from edgekube.api.validation.fields import Out, check_immutable, check_nonnegative, items, number, part, same, text
 
 _IMMUTABLE = ("completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy")
+_SHAPES = {"podFailurePolicy": inner.FAILURE_POLICY, "successPolicy": inner.SUCCESS_POLICY}
 _CONDITIONS = "status.conditions"
 
 
@@ -30,7 +31,8 @@ def check_job_update(out: Out, new: Object, old: Object) -> None:
     elif completions is not None and completions != before.get("completions") and completions != spec.get("parallelism"):
         detail = "can only be modified in tandem with spec.parallelism"
         out.append(causes.invalid("spec.completions", completions, detail))
-    check_immutable(out, spec.get("selector"), before.get("selector"), "spec.selector")
+    selector, old_selector = (inner.label_selector(one.get("selector")) for one in (spec, before))
+    check_immutable(out, selector, old_selector, "spec.selector")
     template, old_template = part(spec, "template"), part(before, "template")
     if _is_at_rest(old):
         old_template = _with_placement(old_template, template)
@@ -40,7 +42,7 @@ def check_job_update(out: Out, new: Object, old: Object) -> None:
     elif not same(template, old_template):
         out.append(causes.invalid("spec.template", template, causes.IMMUTABLE))
     for key in _IMMUTABLE:
-        check_immutable(out, spec.get(key), before.get(key), f"spec.{key}")
+        check_immutable(out, spec.get(key), before.get(key), f"spec.{key}", shape=_SHAPES.get(key))
 
 
 def _is_at_rest(job: Object) -> bool:

@@ -22,7 +22,7 @@ from edgekube.api.validation.fields import (
     check_ip,
     check_names,
     check_not_special_ip,
-    check_one_of,
+    check_one_of_given,
     check_port,
     dns_label,
     dns_subdomain,
@@ -37,7 +37,8 @@ from edgekube.api.validation.fields import (
     text,
     texts,
 )
-from edgekube.api.validation.metadata import check_label_selector
+from edgekube.api.validation.inner import PARENT_REFERENCE
+from edgekube.api.validation.metadata import check_label_selector, check_labels
 
 _PATH_TYPES: Final = ("Exact", "ImplementationSpecific", "Prefix")
 _BAD_SEQUENCES: Final = ("//", "/./", "/../", "%2f", "%2F")
@@ -47,8 +48,8 @@ _CLASS_CONTROLLER_BYTES_MAX: Final = 250
 _CLASS_ANNOTATION: Final = "kubernetes.io/ingress.class"
 _ENDPOINTS_MAX: Final = 1000
 _ADDRESSES_MAX: Final = 100
-_PORTS_MAX: Final = 100
-_ZONE_HINTS_MAX: Final = 8
+_PORTS_MAX: Final = 20000
+_HINTS_MAX: Final = 8
 _TOPOLOGY_MAX: Final = 16
 
 
@@ -68,7 +69,7 @@ def check_ingress(out: Out, ingress: Object) -> None:
     spec = part(ingress, "spec")
     default, rules = spec.get("defaultBackend"), items(spec, "rules")
     if not rules and default is None:
-        out.append(causes.invalid("spec", rules, "either `defaultBackend` or `rules` must be specified"))
+        out.append(causes.invalid("spec", None, "either `defaultBackend` or `rules` must be specified"))
     if default is not None:
         _check_backend(out, default, "spec.defaultBackend")
     for i, rule in enumerate(rules):
@@ -191,7 +192,8 @@ def check_ingress_class(out: Out, ingress_class: Object) -> None:
 
 
 def check_ingress_class_update(out: Out, new: Object, old: Object) -> None:
-    check_immutable(out, part(new, "spec").get("controller"), part(old, "spec").get("controller"), "spec.controller")
+    controller, before = (text(part(one, "spec"), "controller") for one in (new, old))
+    check_immutable(out, controller, before, "spec.controller")
     check_ingress_class(out, new)
 
 
@@ -218,7 +220,7 @@ def check_network_policy(out: Out, policy: Object) -> None:
 
 
 def _check_policy_port(out: Out, port: Object, field: str) -> None:
-    check_one_of(out, port, "protocol", field, _PROTOCOLS, needed=False)
+    check_one_of_given(out, port, "protocol", field, _PROTOCOLS)
     value, end = port.get("port"), port.get("endPort")
     if value is None:
         if end is not None:
@@ -229,7 +231,7 @@ def _check_policy_port(out: Out, port: Object, field: str) -> None:
     check_port(out, value, f"{field}.port")
     if isinstance(value, int) and end is not None:
         if end < value:
-            out.append(causes.invalid(f"{field}.endPort", end, "must be greater than or equal to `port`"))
+            out.append(causes.invalid(f"{field}.endPort", value, "must be greater than or equal to `port`"))
         check(out, names.port_number(end), f"{field}.endPort", end)
 
 
@@ -301,7 +303,8 @@ def check_ip_address(out: Out, address: Object) -> None:
 
 def check_ip_address_update(out: Out, new: Object, old: Object) -> None:
     check_ip_address(out, new)
-    check_immutable(out, part(new, "spec").get("parentRef"), part(old, "spec").get("parentRef"), "spec.parentRef")
+    reference, before = (part(one, "spec").get("parentRef") for one in (new, old))
+    check_immutable(out, reference, before, "spec.parentRef", shape=PARENT_REFERENCE)
 
 
 def check_service_cidr(out: Out, service_cidr: Object) -> None:
@@ -310,23 +313,26 @@ def check_service_cidr(out: Out, service_cidr: Object) -> None:
         out.append(causes.required("spec.cidrs", "at least one CIDR required"))
         return
     if len(cidrs) > 2:
-        detail = "may only hold up to 2 values"
-        out.append(causes.invalid("spec", part(service_cidr, "spec"), detail))
+        out.append(causes.invalid("spec.cidrs", {"CIDRs": cidrs}, "may only hold up to 2 values"))
+        return
     versions = [parsed.version for parsed in map(parse_cidr, cidrs) if parsed is not None]
     if len(cidrs) == 2 and len(versions) == 2 and versions[0] == versions[1]:
         detail = "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64"
-        out.append(causes.invalid("spec", part(service_cidr, "spec"), detail))
+        out.append(causes.invalid("spec.cidrs", cidrs, detail))
     for i, cidr in enumerate(cidrs):
         check_cidr(out, cidr, f"spec.cidrs[{i}]")
 
 
 def check_service_cidr_update(out: Out, new: Object, old: Object) -> None:
     cidrs, before = texts(part(new, "spec"), "cidrs"), texts(part(old, "spec"), "cidrs")
-    if len(before) == 1 and len(cidrs) == 2:
+    if len(before) == len(cidrs):
+        for i, (cidr, old_cidr) in enumerate(zip(cidrs, before, strict=True)):
+            check_immutable(out, cidr, old_cidr, f"spec.cidrs[{i}]")
+    elif len(before) == 1 and len(cidrs) == 2:
         check_immutable(out, cidrs[0], before[0], "spec.cidrs[0]")
         check_service_cidr(out, new)
     else:
-        check_immutable(out, cidrs, before, "spec.cidrs")
+        check_immutable(out, part(new, "spec").get("cidrs"), before, "spec.cidrs")
 
 
 # --- EndpointSlice ----------------------------------------------------------------------------------------------------------
@@ -355,9 +361,9 @@ def check_endpoint_slice(out: Out, endpoint_slice: Object) -> None:
         if name in seen:
             out.append(causes.duplicate(f"{at}.name", name))
         seen.add(name)
-        check_one_of(out, port, "protocol", at, ("SCTP", "TCP", "UDP"))
-        if port.get("port") is not None:
-            check(out, names.port_number(port["port"]), f"{at}.port", port["port"])
+        if port.get("protocol") is None:
+            out.append(causes.required(f"{at}.protocol"))
+        check_one_of_given(out, port, "protocol", at, ("SCTP", "TCP", "UDP"))
         if port.get("appProtocol") is not None:
             check(out, qualified_name(port["appProtocol"]), f"{at}.appProtocol", port["appProtocol"])
 
@@ -378,7 +384,7 @@ def _check_endpoint(out: Out, endpoint: Object, family: str, field: str) -> None
         if parsed is None:
             check_ip(out, address, path)
         elif family in ("IPv4", "IPv6") and parsed.version != version:
-            out.append(causes.invalid(path, address, f"must be an IPv{version} address"))
+            out.append(causes.invalid(f"{field}.addresses", address, f"must be an IPv{version} address"))
         else:
             check_not_special_ip(out, address, path)
     if endpoint.get("nodeName") is not None:
@@ -386,21 +392,23 @@ def _check_endpoint(out: Out, endpoint: Object, family: str, field: str) -> None
     topology = part(endpoint, "deprecatedTopology")
     if len(topology) > _TOPOLOGY_MAX:
         out.append(causes.too_many(f"{field}.deprecatedTopology", len(topology), _TOPOLOGY_MAX))
+    check_labels(out, topology, f"{field}.deprecatedTopology")
     if endpoint.get("hostname") is not None:
         check(out, dns_label(endpoint["hostname"]), f"{field}.hostname", endpoint["hostname"])
     hints = part(endpoint, "hints")
-    zones = [text(zone, "name") for zone in items(hints, "forZones")]
-    if len(zones) > _ZONE_HINTS_MAX:
-        out.append(causes.too_many(f"{field}.hints.forZones", len(zones), _ZONE_HINTS_MAX))
-        return
-    again = repeated(zones)
-    for i, zone in enumerate(zones):
-        path = f"{field}.hints.forZones[{i}].name"
-        if i in again:
-            out.append(causes.duplicate(path, zone))
-        check(out, names.label_value(zone), path, zone)
+    for key, check_name in (("forZones", names.label_value), ("forNodes", dns_subdomain)):
+        hinted = [text(one, "name") for one in items(hints, key)]
+        if len(hinted) > _HINTS_MAX:
+            out.append(causes.too_many(f"{field}.hints.{key}", len(hinted), _HINTS_MAX))
+            return
+        again = repeated(hinted)
+        for i, name in enumerate(hinted):
+            path = f"{field}.hints.{key}[{i}].name"
+            if i in again:
+                out.append(causes.duplicate(path, name))
+            check(out, check_name(name), path, name)
 
 
 def check_endpoint_slice_update(out: Out, new: Object, old: Object) -> None:
     check_endpoint_slice(out, new)
-    check_immutable(out, new.get("addressType"), old.get("addressType"), "addressType")
+    check_immutable(out, new.get("addressType"), old.get("addressType"), "addressType", missing="")

@@ -12,7 +12,7 @@ from typing import Final
 
 from edgekube.api import names
 from edgekube.api.objects import Object
-from edgekube.api.validation import causes
+from edgekube.api.validation import causes, inner
 from edgekube.api.validation.fields import Out, check, dns_label, dns_subdomain, items, number, part, repeated, text, texts
 from edgekube.api.validation.metadata import check_label_key, check_label_selector, check_label_value
 
@@ -61,7 +61,7 @@ def check_taints(out: Out, taints: list[Object], field: str) -> None:
         elif effect not in _EFFECTS:
             out.append(causes.not_supported(f"{path}.effect", effect, _EFFECTS))
         if (key, effect) in seen:
-            out.append(causes.duplicate(path, taint, "taints must be unique by key and effect pair"))
+            out.append(causes.duplicate(path, inner.inner(taint, inner.TAINT), "taints must be unique by key and effect pair"))
         seen.add((key, effect))
 
 
@@ -136,18 +136,34 @@ def _check_label_keys(out: Out, term: Object, key: str, field: str) -> None:
         check_label_key(out, label, f"{field}.{key}[{i}]")
 
 
+def _check_matching_keys(out: Out, term: Object, field: str) -> None:
+    """By now the selector has a requirement of each key that the pod has a label of: one before that is the client's own."""
+    _check_label_keys(out, term, "matchLabelKeys", field)
+    _check_label_keys(out, term, "mismatchLabelKeys", field)
+    keys, selector = texts(term, "matchLabelKeys"), part(term, "labelSelector")
+    if not keys:
+        return
+    places = {key: i for i, key in enumerate(keys)}
+    selected = set(part(selector, "matchLabels"))
+    for expression in items(selector, "matchExpressions"):
+        key = text(expression, "key")
+        if key in selected and key in places:
+            detail = "exists in both matchLabelKeys and labelSelector"
+            out.append(causes.invalid(f"{field}[{places[key]}]", key, detail))
+        selected.add(key)
+    mismatched = texts(term, "mismatchLabelKeys")
+    for i, key in enumerate(keys):
+        if key in mismatched:
+            detail = "exists in both matchLabelKeys and mismatchLabelKeys"
+            out.append(causes.invalid(f"{field}.matchLabelKeys[{i}]", key, detail))
+
+
 def _check_pod_term(out: Out, term: Object, field: str) -> None:
     check_label_selector(out, term.get("labelSelector"), f"{field}.labelSelector")
     check_label_selector(out, term.get("namespaceSelector"), f"{field}.namespaceSelector")
     for namespace in texts(term, "namespaces"):
         check(out, dns_label(namespace), f"{field}.namespace", namespace)
-    _check_label_keys(out, term, "matchLabelKeys", field)
-    _check_label_keys(out, term, "mismatchLabelKeys", field)
-    mismatched = texts(term, "mismatchLabelKeys")
-    for i, key in enumerate(texts(term, "matchLabelKeys")):
-        if key in mismatched:
-            detail = "exists in both matchLabelKeys and mismatchLabelKeys"
-            out.append(causes.invalid(f"{field}.matchLabelKeys[{i}]", key, detail))
+    _check_matching_keys(out, term, field)
     topology_key = text(term, "topologyKey")
     if not topology_key:
         out.append(causes.required(f"{field}.topologyKey", "can not be empty"))
@@ -203,21 +219,5 @@ def check_topology_spread(out: Out, constraints: list[Object], field: str) -> No
             policy = constraint.get(key)
             if policy is not None and policy not in ("Honor", "Ignore"):
                 out.append(causes.not_supported(f"{path}.{key}", policy, ("Honor", "Ignore")))
-        _check_spread_label_keys(out, constraint, path)
+        _check_matching_keys(out, constraint, path)
         check_label_selector(out, constraint.get("labelSelector"), f"{path}.labelSelector")
-
-
-def _check_spread_label_keys(out: Out, constraint: Object, field: str) -> None:
-    keys = texts(constraint, "matchLabelKeys")
-    if not keys:
-        return
-    selector = constraint.get("labelSelector")
-    if not isinstance(selector, dict):
-        out.append(causes.forbidden(f"{field}.matchLabelKeys", "must not be specified when labelSelector is not set"))
-    selected = set(part(constraint, "labelSelector").get("matchLabels") or {})
-    selected |= {text(expression, "key") for expression in items(part(constraint, "labelSelector"), "matchExpressions")}
-    for i, key in enumerate(keys):
-        check_label_key(out, key, f"{field}.matchLabelKeys[{i}]")
-        if key in selected:
-            detail = "exists in both matchLabelKeys and labelSelector"
-            out.append(causes.invalid(f"{field}.matchLabelKeys[{i}]", key, detail))

@@ -13,7 +13,7 @@ from typing import Final
 
 from edgekube.api import names
 from edgekube.api.objects import Object
-from edgekube.api.validation import causes
+from edgekube.api.validation import causes, inner
 from edgekube.api.validation.containers import (
     Surroundings,
     check_containers,
@@ -36,7 +36,8 @@ from edgekube.api.validation.fields import (
 )
 from edgekube.api.validation.metadata import check_annotations, check_labels, template_metadata
 from edgekube.api.validation.placement import check_affinity, check_tolerations, check_topology_spread
-from edgekube.api.validation.resources import amount, check_requirements
+from edgekube.api.validation.pod_resources import check_pod_resources
+from edgekube.api.validation.resources import check_requirements
 from edgekube.api.validation.security import check_pod_security, check_security_annotations
 from edgekube.api.validation.variables import check_volumes_of_variables
 from edgekube.api.validation.volumes import check_volumes
@@ -115,8 +116,8 @@ def check_pod_spec(out: Out, spec: Object, field: str, *, is_pod: bool, pod_name
     check_containers(out, spec, around, field)
     check_init_containers(out, spec, around, field)
     check_ephemeral_containers(out, spec, around, field)
-    if spec.get("resources"):
-        _check_pod_resources(out, spec, claims, field)
+    if spec.get("resources") is not None:
+        check_pod_resources(out, spec, claims, field)
     if spec.get("hostNetwork"):
         _check_host_network_ports(out, spec, field, is_pod=is_pod)
     check_one_of(out, spec, "restartPolicy", field, _RESTART_POLICIES)
@@ -185,28 +186,14 @@ def _check_resource_claims(out: Out, spec: Object, field: str) -> set[str]:
         direct, template = claim.get("resourceClaimName"), claim.get("resourceClaimTemplateName")
         if direct is not None and template is not None:
             detail = "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified"
-            out.append(causes.invalid(path, claim, detail))
+            out.append(causes.invalid(path, inner.inner(claim, inner.POD_CLAIM), detail))
         if direct is None and template is None:
             detail = "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`"
-            out.append(causes.invalid(path, claim, detail))
+            out.append(causes.invalid(path, inner.inner(claim, inner.POD_CLAIM), detail))
         for key, value in (("resourceClaimName", direct), ("resourceClaimTemplateName", template)):
             if value is not None:
                 check(out, dns_subdomain(value), f"{path}.{key}", value)
     return seen
-
-
-def _check_pod_resources(out: Out, spec: Object, claims: set[str], field: str) -> None:
-    resources, path = spec["resources"], f"{field}.resources"
-    if resources.get("claims") is not None:
-        out.append(causes.forbidden(f"{path}.claims", "claims cannot be set for Resources at pod-level"))
-    check_requirements(out, {**resources, "claims": None}, claims, path, pod_level=True)
-    limits = part(resources, "limits")
-    for i, container in enumerate(items(spec, "containers")):
-        for name, quantity in part(part(container, "resources"), "limits").items():
-            of_pod, of_container = amount(limits.get(name)), amount(quantity)
-            if of_pod is not None and of_container is not None and of_container > of_pod:
-                detail = f"must be less than or equal to pod limits of {limits[name]}"
-                out.append(causes.invalid(f"{path}.containers[{i}][{name}].limits", str(quantity), detail))
 
 
 def _check_host_network_ports(out: Out, spec: Object, field: str, *, is_pod: bool) -> None:
@@ -274,7 +261,7 @@ def _check_host_aliases(out: Out, spec: Object, field: str) -> None:
 def _check_os(out: Out, spec: Object, field: str) -> None:
     name = text(spec["os"], "name")
     if not name:
-        out.append(causes.required(f"{field}.os.name", "cannot be empty"))
+        out.append(causes.required(f"{field}.os.name"))
         return
     if name not in _OPERATING_SYSTEMS:
         out.append(causes.not_supported(f"{field}.os", name, _OPERATING_SYSTEMS))

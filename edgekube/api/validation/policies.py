@@ -22,6 +22,7 @@ from edgekube.api.validation.fields import (
     Out,
     check,
     check_one_of,
+    check_one_of_given,
     dns_subdomain,
     items,
     part,
@@ -98,7 +99,9 @@ def _check_param_kind(out: Out, kind: Object) -> None:
 
 def _check_policy(out: Out, spec: Object, old: Object | None, expressions: Expressions, *, mutates: bool) -> None:
     """What both kinds of policies have. Match conditions that nobody touched are taken as they are."""
-    check_one_of(out, spec, "failurePolicy", "spec", FAILURES)
+    if spec.get("failurePolicy") is None:
+        out.append(causes.required("spec.failurePolicy"))
+    check_one_of_given(out, spec, "failurePolicy", "spec", FAILURES)
     kind, constraints = spec.get("paramKind"), spec.get("matchConstraints")
     if kind is not None:
         _check_param_kind(out, kind)
@@ -139,7 +142,7 @@ def _check_validation(out: Out, validation: Object, expressions: Expressions, pa
         out.append(causes.invalid(f"{path}.message", message, "must be non-empty if specified"))
     elif _NEWLINES.search(message.strip()):
         out.append(causes.invalid(f"{path}.message", message, "must not contain line breaks"))
-    check_one_of(out, validation, "reason", path, _REASONS, needed=False)
+    check_one_of_given(out, validation, "reason", path, _REASONS)
 
 
 def _check_audit_annotation(out: Out, policy: Object, annotation: Object, expressions: Expressions, path: str) -> None:

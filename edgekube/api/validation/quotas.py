@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 from edgekube.api.objects import Object
-from edgekube.api.validation import causes
+from edgekube.api.validation import causes, inner
 from edgekube.api.validation.fields import Out, check, items, part, qualified_name, text, texts
 from edgekube.api.validation.resources import (
     amount,
@@ -79,7 +79,8 @@ def _check_scope_selector(out: Out, selector: Object, hard: Object) -> None:
             out.append(causes.invalid(f"{path}.scopeName", scope, "unsupported scope"))
         for name in sorted(hard):
             if is_quota_name(name) and not _fits(scope, name):
-                out.append(causes.invalid(path, selector, "unsupported scope applied to resource"))
+                shown = inner.inner(selector, inner.SCOPE_SELECTOR)
+                out.append(causes.invalid(path, shown, "unsupported scope applied to resource"))
         if scope in _EXISTS_SCOPES and operator != "Exists":
             detail = (
                 "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, "

@@ -13,8 +13,9 @@ from typing import Final
 
 from edgekube.api import names
 from edgekube.api.objects import Object
-from edgekube.api.validation import causes
-from edgekube.api.validation.fields import Out, check, dns_label, dns_subdomain, items, part, same, text, texts
+from edgekube.api.selectors.labels import label_selector_of
+from edgekube.api.validation import causes, inner
+from edgekube.api.validation.fields import Out, check, dns_subdomain, items, part, same, text, texts
 from edgekube.api.validation.metadata import check_label_selector
 
 _GROUP: Final = "rbac.authorization.k8s.io"
@@ -53,7 +54,12 @@ def check_cluster_role(out: Out, role: Object) -> None:
             detail = "at least one clusterRoleSelector required if aggregationRule is non-nil"
             out.append(causes.required("aggregationRule.clusterRoleSelectors", detail))
         for i, selector in enumerate(selected):
-            check_label_selector(out, selector, f"aggregationRule.clusterRoleSelectors[{i}]")
+            path = f"aggregationRule.clusterRoleSelectors[{i}]"
+            check_label_selector(out, selector, path)
+            try:
+                label_selector_of(selector)
+            except ValueError:
+                out.append(causes.invalid(path, None, "invalid label selector."))
 
 
 def _check_binding(out: Out, binding: Object, kinds: tuple[str, ...], *, namespaced: bool) -> None:
@@ -82,8 +88,6 @@ def _check_subject(out: Out, subject: Object, field: str, *, namespaced: bool) -
             out.append(causes.not_supported(f"{field}.apiGroup", group, ("",)))
         if not namespaced and not namespace:
             out.append(causes.required(f"{field}.namespace"))
-        if namespace:
-            check(out, dns_label(namespace), f"{field}.namespace", namespace)
     elif kind in ("User", "Group"):
         if group != _GROUP:
             out.append(causes.not_supported(f"{field}.apiGroup", group, (_GROUP,)))
@@ -101,7 +105,8 @@ def check_cluster_role_binding(out: Out, binding: Object) -> None:
 
 def _check_role_kept(out: Out, new: Object, old: Object) -> None:
     if not same(new.get("roleRef"), old.get("roleRef")):
-        out.append(causes.invalid("roleRef", new.get("roleRef"), "cannot change roleRef"))
+        shown = inner.inner(new.get("roleRef"), inner.ROLE_REFERENCE)
+        out.append(causes.invalid("roleRef", shown, "cannot change roleRef"))
 
 
 def check_role_binding_update(out: Out, new: Object, old: Object) -> None:

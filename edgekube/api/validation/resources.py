@@ -97,8 +97,8 @@ def check_pod_level_name(out: Out, name: str, field: str) -> None:
 
 
 def check_quota_name(out: Out, name: str, field: str) -> None:
-    good = _check_name(out, name, field)
-    if good and "/" not in name and not is_quota_name(name):
+    _check_name(out, name, field)
+    if "/" not in name and not is_quota_name(name):
         out.append(causes.invalid(field, name, "must be a standard resource for quota"))
 
 

@@ -26,7 +26,9 @@ from edgekube.api.validation import (
     core,
     csi,
     devices,
+    events,
     extensions,
+    flowcontrol,
     job_changes,
     networking,
     pod_resize,
@@ -49,7 +51,10 @@ class Rules(Struct, frozen=True):
     create: Check | None = None
     update: Change | None = None
     subresources: Mapping[str, Change] = field(default_factory=dict)
-    name: NameCheck = names.dns1123_subdomain
+    #: None: the kind's own checks leave its metadata alone.
+    name: NameCheck | None = names.dns1123_subdomain
+    #: What remains to be asked of the metadata once all else is found good: that the name fits into a path.
+    path_name: bool = False
     #: False for what is asked and never stored, and so has no name.
     metadata: bool = True
     #: False: a finalizer may be a name without a domain and a slash, as upstream's generic check has it. The kinds of
@@ -63,7 +68,7 @@ _CORE: Final[dict[str, Rules]] = {
     "Binding": Rules(pods.check_binding, metadata=False),
     "ConfigMap": Rules(core.check_config_map, core.check_config_map_update),
     "Endpoints": Rules(services.check_endpoints),
-    "Event": Rules(core.check_event),
+    "Event": Rules(events.check_event, events.check_event_update, name=None, path_name=True),
     "LimitRange": Rules(quotas.check_limit_range),
     "Namespace": Rules(
         core.check_namespace,
@@ -85,7 +90,9 @@ _CORE: Final[dict[str, Rules]] = {
     ),
     "PodTemplate": Rules(core.check_pod_template),
     "ReplicationController": Rules(
-        core.check_replication_controller, subresources={"status": core.check_replication_controller_status}
+        core.check_replication_controller,
+        subresources={"status": core.check_replication_controller_status},
+        name=names.dns1123_long_name,
     ),
     "ResourceQuota": Rules(quotas.check_quota, quotas.check_quota_update, {"status": quotas.check_quota_status}),
     "Secret": Rules(core.check_secret, core.check_secret_update),
@@ -140,6 +147,7 @@ _CERTIFICATES: Final[dict[str, Rules]] = {
         control.check_signing_request_update,
         {"status": control.check_signing_request_status, "approval": control.check_signing_request_approval},
         control.any_name,
+        path_name=True,
     ),
 }
 
@@ -161,7 +169,7 @@ _RBAC: Final[dict[str, Rules]] = {
 }
 
 _RESOURCE: Final[dict[str, Rules]] = {
-    "DeviceClass": Rules(devices.check_device_class),
+    "DeviceClass": Rules(devices.check_device_class, name=names.dns1123_long_name),
     "ResourceClaim": Rules(devices.check_claim, devices.check_claim_update),
     "ResourceClaimTemplate": Rules(devices.check_claim_template, devices.check_claim_template_update),
     "ResourceSlice": Rules(devices.check_slice, devices.check_slice_update),
@@ -208,15 +216,20 @@ GROUPS: Final[dict[str, dict[str, Rules]]] = {
     "discovery.k8s.io/v1": {
         "EndpointSlice": Rules(networking.check_endpoint_slice, networking.check_endpoint_slice_update),
     },
-    "events.k8s.io/v1": {"Event": Rules(core.check_events_v1, core.check_events_v1_update)},
+    "events.k8s.io/v1": {"Event": Rules(events.check_events_v1, events.check_events_v1_update)},
     "flowcontrol.apiserver.k8s.io/v1": {
-        "FlowSchema": Rules(control.check_flow_schema),
-        "PriorityLevelConfiguration": Rules(control.check_priority_level),
+        "FlowSchema": Rules(flowcontrol.check_flow_schema, subresources={"status": flowcontrol.check_status}),
+        "PriorityLevelConfiguration": Rules(flowcontrol.check_priority_level, subresources={"status": flowcontrol.check_status}),
     },
     "networking.k8s.io/v1": _NETWORKING,
     "node.k8s.io/v1": {"RuntimeClass": Rules(control.check_runtime_class, control.check_runtime_class_update)},
     "policy/v1": {
-        "PodDisruptionBudget": Rules(autoscaling.check_budget, subresources={"status": autoscaling.check_budget_status}),
+        "PodDisruptionBudget": Rules(
+            autoscaling.check_budget,
+            subresources={"status": autoscaling.check_budget_status},
+            name=None,
+            path_name=True,
+        ),
     },
     "rbac.authorization.k8s.io/v1": _RBAC,
     "resource.k8s.io/v1": _RESOURCE,

@@ -14,7 +14,7 @@ from typing import Final
 
 from edgekube.api import names
 from edgekube.api.objects import Object
-from edgekube.api.validation import causes
+from edgekube.api.validation import causes, inner
 from edgekube.api.validation.fields import Out, check, check_descending_path, dns_subdomain, items, part, text
 
 _SYSCTL: Final = r"([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
@@ -100,7 +100,7 @@ def check_seccomp(out: Out, profile: Object | None, field: str) -> None:
             check_descending_path(out, local, f"{field}.localhostProfile")
     elif local is not None:
         detail = "can only be set when seccomp type is Localhost"
-        out.append(causes.invalid(f"{field}.localhostProfile", profile, detail))
+        out.append(causes.invalid(f"{field}.localhostProfile", inner.inner(profile, inner.SECCOMP), detail))
 
 
 def check_apparmor(out: Out, profile: Object | None, field: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from edgekube.api import names
 from edgekube.api.objects import Object
-from edgekube.api.validation import causes
+from edgekube.api.validation import causes, inner
 from edgekube.api.validation.fields import (
     PROTOCOLS,
     Out,
@@ -40,7 +40,7 @@ _AFFINITIES: Final = ("ClientIP", "None")
 _POLICIES: Final = ("Cluster", "Local")
 _FAMILIES: Final = ("IPv4", "IPv6")
 _FAMILY_POLICIES: Final = ("PreferDualStack", "RequireDualStack", "SingleStack")
-_DISTRIBUTIONS: Final = ("PreferClose", "PreferSameNode", "PreferSameZone")
+_DISTRIBUTIONS: Final = ("PreferClose", "PreferSameZone", "PreferSameNode")
 _AFFINITY_SECONDS_MAX: Final = 86400
 _ONLY_BALANCER: Final = "may only be used when `type` is 'LoadBalancer'"
 
@@ -113,7 +113,9 @@ def _check_ports(out: Out, spec: Object, ports: list[Object]) -> None:
             node_ports.add((protocol, node_port))
         key = (protocol, number(port, "port"))
         if key in numbers:
-            out.append(causes.duplicate(f"spec.ports[{i}]", {"protocol": key[0], "port": key[1]}))
+            out.append(
+                causes.duplicate(f"spec.ports[{i}]", inner.inner({"protocol": key[0], "port": key[1]}, inner.SERVICE_PORT))
+            )
         numbers.add(key)
 
 

@@ -13,7 +13,7 @@ import posixpath
 from typing import Any, Final
 
 from edgekube.api.objects import Object
-from edgekube.api.validation import causes
+from edgekube.api.validation import causes, inner
 from edgekube.api.validation.csi import check_driver_name
 from edgekube.api.validation.fields import (
     Out,
@@ -21,6 +21,7 @@ from edgekube.api.validation.fields import (
     check_immutable,
     check_no_backsteps,
     check_one_of,
+    check_one_of_given,
     check_present,
     dns_subdomain,
     items,
@@ -76,7 +77,7 @@ def check_volume_spec(out: Out, spec: Object, path: str, *, inline: bool = False
             detail = f"may only be Retain {_INLINE}"
             out.append(causes.forbidden(f"{path}.persistentVolumeReclaimPolicy", detail))
     else:
-        _check_volume_capacity(out, part(spec, "capacity"), f"{path}.capacity")
+        _check_volume_capacity(out, spec.get("capacity"), f"{path}.capacity")
         check_one_of(out, spec, "persistentVolumeReclaimPolicy", path, _RECLAIM, needed=False)
     affinity = spec.get("nodeAffinity")
     if affinity is not None and inline:
@@ -92,18 +93,18 @@ def check_volume_spec(out: Out, spec: Object, path: str, *, inline: bool = False
         else:
             check(out, dns_subdomain(text(spec, "storageClassName")), f"{path}.storageClassName", text(spec, "storageClassName"))
     if not inline:
-        check_one_of(out, spec, "volumeMode", path, VOLUME_MODES, needed=False)
+        check_one_of_given(out, spec, "volumeMode", path, VOLUME_MODES)
         _check_volume_attributes(out, spec, path)
     elif spec.get("volumeMode") not in (None, "Filesystem"):
         out.append(causes.forbidden(f"{path}.volumeMode", f"may not specify volumeMode other than Filesystem {_INLINE}"))
 
 
-def _check_volume_capacity(out: Out, capacity: Object, path: str) -> None:
+def _check_volume_capacity(out: Out, capacity: Object | None, path: str) -> None:
     if not capacity:
         out.append(causes.required(path))
-    elif set(capacity) != {"storage"}:
-        out.append(causes.not_supported(path, capacity, ("storage",)))
-    for name, quantity in capacity.items():
+    if not capacity or set(capacity) != {"storage"}:
+        out.append(causes.not_supported(path, None if capacity is None else dict(sorted(capacity.items())), ("storage",)))
+    for name, quantity in (capacity or {}).items():
         check_positive_quantity(out, quantity, f"{path}[{name}]")
 
 
@@ -162,7 +163,8 @@ def check_volume_update(out: Out, new: Object, old: Object) -> None:
     check_immutable(out, spec.get("volumeMode"), before.get("volumeMode"), "volumeMode")
     if before.get("nodeAffinity") is not None and not same(spec.get("nodeAffinity"), before["nodeAffinity"]):
         detail = f"{causes.IMMUTABLE}, except for updating from beta label to GA"
-        out.append(causes.invalid("nodeAffinity", spec.get("nodeAffinity"), detail))
+        shown = inner.inner(spec.get("nodeAffinity"), inner.VOLUME_AFFINITY)
+        out.append(causes.invalid("nodeAffinity", shown, detail))
     if before.get("volumeAttributesClassName") is not None and spec.get("volumeAttributesClassName") is None:
         out.append(causes.forbidden("spec.volumeAttributesClassName", "update from non-nil value to nil is forbidden"))
 
@@ -272,14 +274,16 @@ def _check_provisioner(out: Out, obj: Object, key: str) -> None:
     if not name:
         out.append(causes.required(key))
     else:
-        check(out, qualified_name(name.lower()), key, name)
+        check(out, qualified_name(name.lower()), key, name.lower())
 
 
 def check_storage_class(out: Out, storage_class: Object) -> None:
     _check_provisioner(out, storage_class, "provisioner")
     _check_parameters(out, part(storage_class, "parameters"), "parameters")
     check_one_of(out, storage_class, "reclaimPolicy", "", ("Delete", "Retain"), needed=False)
-    check_one_of(out, storage_class, "volumeBindingMode", "", _BINDING_MODES)
+    if storage_class.get("volumeBindingMode") is None:
+        out.append(causes.required("volumeBindingMode"))
+    check_one_of_given(out, storage_class, "volumeBindingMode", "", _BINDING_MODES)
     _check_topologies(out, items(storage_class, "allowedTopologies"))
 
 
@@ -299,15 +303,17 @@ def _check_topologies(out: Out, terms: list[Object]) -> None:
             if key in raw:
                 out.append(causes.duplicate(f"{at}.key", key))
             raw[key] = frozenset(values)
-        if raw in seen:
+        # Upstream's list begins with one empty term for each term, so that one without requirements is always a duplicate.
+        if raw in seen or not raw:
             out.append(causes.duplicate(f"{path}.matchLabelExpressions", ""))
         seen.append(raw)
 
 
 def check_storage_class_update(out: Out, new: Object, old: Object) -> None:
     check_storage_class(out, new)
-    for key in ("parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"):
+    for key in ("parameters", "reclaimPolicy", "volumeBindingMode"):
         check_immutable(out, new.get(key), old.get(key), key)
+    check_immutable(out, new.get("provisioner"), old.get("provisioner"), "provisioner", missing="")
 
 
 def check_attributes_class(out: Out, attributes: Object) -> None:

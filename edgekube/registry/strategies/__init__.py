@@ -17,6 +17,7 @@ from edgekube.api.kinds import Kind
 from edgekube.registry.strategies.base import Strategy
 from edgekube.registry.strategies.custom import CustomStrategy
 from edgekube.registry.strategies.definitions import DefinitionStrategy
+from edgekube.registry.strategies.endpoint_slices import EndpointSliceStrategy
 from edgekube.registry.strategies.namespaces import NamespaceStrategy
 from edgekube.registry.strategies.pods import PodStrategy
 from edgekube.registry.strategies.services import ServiceStrategy
@@ -27,6 +28,7 @@ _BY_RESOURCE: Final[dict[str, type[Strategy]]] = {
     "certificatesigningrequests.certificates.k8s.io": SigningRequestStrategy,
     "customresourcedefinitions.apiextensions.k8s.io": DefinitionStrategy,
     "daemonsets.apps": DaemonSetStrategy,
+    "endpointslices.discovery.k8s.io": EndpointSliceStrategy,
     "jobs.batch": JobStrategy,
     "namespaces": NamespaceStrategy,
     "nodes": NodeStrategy,

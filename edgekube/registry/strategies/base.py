@@ -38,7 +38,8 @@ _COUNTS_TOO: Final = {"endpointslices.discovery.k8s.io": "labels", "deployments.
 _CONDITIONAL_UPDATE: Final = frozenset({
     "leases.coordination.k8s.io", "customresourcedefinitions.apiextensions.k8s.io", "apiservices.apiregistration.k8s.io",
     "poddisruptionbudgets.policy", "runtimeclasses.node.k8s.io", "csidrivers.storage.k8s.io", "csinodes.storage.k8s.io",
-    "volumeattachments.storage.k8s.io", "validatingwebhookconfigurations.admissionregistration.k8s.io",
+    "csistoragecapacities.storage.k8s.io", "volumeattachments.storage.k8s.io",
+    "validatingwebhookconfigurations.admissionregistration.k8s.io",
     "mutatingwebhookconfigurations.admissionregistration.k8s.io",
     "validatingadmissionpolicies.admissionregistration.k8s.io",
     "validatingadmissionpolicybindings.admissionregistration.k8s.io",

@@ -54,7 +54,12 @@ def _agree_on_source(claim: Object, old: Object | None) -> None:
         return
     source, reference = spec.get("dataSource"), spec.get("dataSourceRef")
     had = before.get("dataSource") or before.get("dataSourceRef")
-    if source and not reference and not had and (source.get("apiGroup") or "", source.get("kind")) not in _OLD_SOURCES:
+    if (
+        source is not None
+        and not reference
+        and not had
+        and (source.get("apiGroup") or "", source.get("kind")) not in _OLD_SOURCES
+    ):
         del spec["dataSource"]
         return
     named = ("apiGroup", "kind", "name")

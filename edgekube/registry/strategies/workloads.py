@@ -33,9 +33,12 @@ class JobStrategy(Strategy):
             "controller-uid": uid,
             "job-name": name,
         }
-        spec["template"]["metadata"]["labels"] = {**labels, **ours}
-        if not spec.get("selector"):
-            spec["selector"] = {"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}
+        if labels and metadata.get("labels") == labels:  # the Job has its template's labels, then, these among them
+            metadata["labels"] = {**ours, **labels}
+        spec["template"]["metadata"]["labels"] = {**ours, **labels}
+        selector = spec.get("selector") or {}
+        chosen = {"batch.kubernetes.io/controller-uid": uid, **(selector.get("matchLabels") or {})}
+        spec["selector"] = {**selector, "matchLabels": chosen}
 
 
 class DaemonSetStrategy(Strategy):
