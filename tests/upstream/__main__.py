@@ -68,6 +68,8 @@ def side_by_side(
             for question in SETS[name](pair, re.compile(kind), wanted):
                 asked += 1
                 for difference in differences(*question.answers):
+                    if difference in question.known:
+                        continue
                     signature = re.sub(r"\[\d+\]", "[*]", f"{question.about}: {difference}")
                     found[signature].append(question.told)
     lines = [f"{len(told):4}  {signature}\n      {told[0][:600]}" for signature, told in sorted(found.items())]

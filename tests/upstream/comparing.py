@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
+from tests.upstream import documents
 from tests.upstream.asking import Answer
 
 #: Chosen by each server for itself.
@@ -21,21 +22,41 @@ _CHOSEN: Final = {
     "clusterIP",
     "clusterIPs",
     "selfLink",
+    "nodePort",
+    "healthCheckNodePort",
 }
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z|<unknown>|\b\d+s\b")
 _DRAWN: Final = re.compile(r"(kube-api-access-)[a-z0-9]{5}")
+#: An object in a message, whose keys stand in the order in which they were met.
+_SHOWN: Final = re.compile(r'"\{(?:\\.|[^"\\])*\}"|map\[.*\]')
 _UID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
 def plain(value: Any) -> Any:
     """An answer's body without what each server chooses."""
     if isinstance(value, dict):
-        return {key: "…" if key in _CHOSEN and isinstance(each, str) and each else plain(each) for key, each in value.items()}
+        return {key: _plain_field(key, each) for key, each in value.items()}
     if isinstance(value, list):
         return [plain(each) for each in value]
     if isinstance(value, str):
-        return _DRAWN.sub(r"\1…", _TIME.sub("…", _UID.sub("…", value)))
+        return _DRAWN.sub(r"\1…", _TIME.sub("…", _UID.sub("…", _SHOWN.sub("{…}", value))))
     return value
+
+
+def _plain_field(key: str, value: Any) -> Any:
+    if key in _CHOSEN and value:
+        if isinstance(value, str | int):
+            return "…"
+        if isinstance(value, list):
+            return ["…" for _ in value]
+    if key == "managedFields" and isinstance(value, list):  # sorted by time, which is each server's own
+        return sorted(plain(value), key=_manager)
+    return plain(value)
+
+
+def _manager(entry: Any) -> str:
+    names = ("operation", "manager", "apiVersion", "subresource")
+    return repr([entry.get(name, "") for name in names]) if isinstance(entry, dict) else repr(entry)
 
 
 def differences(theirs: Answer, ours: Answer) -> list[str]:
@@ -44,6 +65,8 @@ def differences(theirs: Answer, ours: Answer) -> list[str]:
     if theirs.status != ours.status:
         return [f"status: {theirs.status} | {ours.status} | {_said(theirs)} | {_said(ours)}"]
     their_body, our_body = plain(theirs.json), plain(ours.json)
+    if documents.is_document(their_body) and documents.is_document(our_body):
+        their_body, our_body = documents.bare(their_body), documents.bare(our_body)
     if isinstance(their_body, dict) and "columnDefinitions" in their_body and isinstance(our_body, dict):
         for column in [*(their_body["columnDefinitions"] or ()), *(our_body.get("columnDefinitions") or ())]:
             column.pop("description", None)
@@ -59,7 +82,7 @@ def differences(theirs: Answer, ours: Answer) -> list[str]:
 
 def _said(answer: Answer) -> str:
     body = answer.json
-    return str(body.get("message", "") if isinstance(body, dict) else body)[:600]
+    return str(plain(body.get("message", "") if isinstance(body, dict) else body))[:600]
 
 
 def _of_statuses(theirs: dict[str, Any], ours: dict[str, Any]) -> list[str]:
@@ -81,7 +104,7 @@ def _without_causes(status: dict[str, Any]) -> dict[str, Any]:
     details = dict(status.get("details") or {})
     causes = details.pop("causes", None)
     # One message names all causes, in the order of their being found.
-    message = "…" if causes and len(causes) > 1 else status.get("message")
+    message = "…" if causes and len({str(cause) for cause in causes}) > 1 else status.get("message")
     return {**status, "details": details, "message": message}
 
 

@@ -8,7 +8,9 @@ from typing import Any, Final
 
 import yaml
 
+from edgekube.api.kinds import Kind
 from tests.upstream.asking import Request
+from tests.upstream.comparing import differences
 from tests.upstream.questions import NAMESPACE, Pair, Question, everything, path_of
 
 _JSON: Final = "application/json-patch+json"
@@ -57,24 +59,56 @@ _GENERAL: Final[tuple[tuple[str, Any], ...]] = (
 
 
 def patches(pair: Pair, kinds: Pattern[str], version: str) -> Iterator[Question]:
-    """Each object patched in a row, each patch on what the one before left."""
+    """Each object patched in a row, each patch on what the one before left; on a new object once the two differ."""
     for kind, obj in everything(kinds, version, manifests=False):
         name = str((obj.get("metadata") or {}).get("name") or "")
-        if not name or any(answer.status >= 300 for answer in pair.both(Request("POST", path_of(kind), obj))):
+        row = _Row(pair, kind, name, obj)
+        if not name or not row.make():
             continue
         about = f"{kind.kind}.{kind.version}"
         for content_type, body in _GENERAL:
-            for query in ("fieldManager=general", "fieldManager=strict&fieldValidation=Strict&dryRun=All"):
+            for query in ("fieldManager=strict&fieldValidation=Strict&dryRun=All", "fieldManager=general"):
                 told = f"{content_type} {body!r}"
-                yield pair.ask(
-                    f"{about} {told} {query}", "patch", Request("PATCH", path_of(kind, name, query), body, content_type)
-                )
-        yield from _applied(pair, about, path_of(kind, name), obj)
-        yield pair.ask(f"{about} end", "get", Request("GET", path_of(kind, name)))
-        pair.both(Request("DELETE", path_of(kind, name, "gracePeriodSeconds=0")))
+                request = Request("PATCH", path_of(kind, name, query), body, content_type)
+                yield row.ask(f"{about} {told} {query}", "patch", request)
+        row.make()
+        for what, request in _applied(path_of(kind, name), obj):
+            yield row.ask(f"{about} apply {what}", f"{what} {NAMESPACE}", request)
+        yield row.ask(f"{about} end", "get", Request("GET", path_of(kind, name)))
+        row.delete()
 
 
-def _applied(pair: Pair, about: str, path: str, obj: dict[str, Any]) -> Iterator[Question]:
+class _Row:
+    """One object, asked about again and again: what differs of it is told once."""
+
+    def __init__(self, pair: Pair, kind: Kind, name: str, obj: dict[str, Any]) -> None:
+        self._pair, self._kind, self._name, self._obj = pair, kind, name, obj
+        self._known: frozenset[str] = frozenset()
+
+    def make(self) -> bool:
+        self.delete()
+        made = self._pair.both(Request("POST", path_of(self._kind), self._obj))
+        self._known |= frozenset(differences(*made))
+        return all(answer.status < 300 for answer in made)
+
+    def delete(self) -> None:
+        bare = Request("PATCH", path_of(self._kind, self._name), {"metadata": {"finalizers": None}}, _MERGE)
+        self._pair.both(bare)
+        self._pair.both(Request("DELETE", path_of(self._kind, self._name, "gracePeriodSeconds=0")))
+        self._pair.both(bare)
+
+    def ask(self, about: str, told: str, request: Request) -> Question:
+        question = self._pair.ask(about, told, request, self._known)
+        found = frozenset(differences(*question.answers))
+        is_status = question.answers[0].status != question.answers[1].status
+        is_written = any(answer.status < 300 for answer in question.answers)
+        if is_status or (is_written and found - self._known):
+            self.make()
+        self._known |= found
+        return question
+
+
+def _applied(path: str, obj: dict[str, Any]) -> Iterator[tuple[str, Request]]:
     bare = {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": {"name": obj["metadata"]["name"]}}
     labelled = {**bare, "metadata": {**bare["metadata"], "labels": {"x": "applied"}}}
     for what, body, query in (
@@ -93,4 +127,4 @@ def _applied(pair: Pair, about: str, path: str, obj: dict[str, Any]) -> Iterator
     ):
         data = body if isinstance(body, bytes) else yaml.safe_dump(body).encode()
         question = f"{path}?{query}&dryRun=All" if what == "nothing left" else f"{path}?{query}"
-        yield pair.ask(f"{about} apply {what}", f"{what} {NAMESPACE}", Request("PATCH", question, data, _APPLY))
+        yield what, Request("PATCH", question, data, _APPLY)

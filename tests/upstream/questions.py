@@ -22,11 +22,13 @@ NAMESPACE: Final = "side"
 
 @dataclass(frozen=True)
 class Question:
-    """``about``: what differences are gathered under. ``told``: how to ask it again."""
+    """``about``: what differences are gathered under. ``told``: how to ask it again. ``known``: differences that are there
+    because of an earlier question, and were told with it."""
 
     about: str
     told: str
     answers: tuple[Answer, Answer]
+    known: frozenset[str] = frozenset()
 
 
 class Pair:
@@ -36,7 +38,7 @@ class Pair:
     def both(self, request: Request) -> tuple[Answer, Answer]:
         return self.theirs.put(request), self.ours.put(request)
 
-    def ask(self, about: str, told: str, request: Request) -> Question:
+    def ask(self, about: str, told: str, request: Request, known: frozenset[str] = frozenset()) -> Question:
         body = (
             ""
             if request.body is None
@@ -44,7 +46,7 @@ class Pair:
             if not isinstance(request.body, bytes)
             else repr(request.body)
         )
-        return Question(about, f"{told} · {request.method} {request.path} {body}", self.both(request))
+        return Question(about, f"{told} · {request.method} {request.path} {body}", self.both(request), known)
 
 
 def prepare(pair: Pair) -> None:
