@@ -17,6 +17,7 @@ from typing import Any, Final
 import orjson
 
 from edgekube import limits
+from edgekube.api import json_faults
 from edgekube.api.errors import StatusError, bad_request, unsupported_media_type
 from edgekube.api.objects import Object
 
@@ -58,7 +59,7 @@ def decode_json_value(body: bytes) -> Any:
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise bad_request(f"{_PREFIX}{error}") from None
+        raise bad_request(f"{_PREFIX}{json_faults.told(body) or error}") from None
     if body.count(b"{") + body.count(b"[") > limits.BODY_DEPTH_MAX and is_too_deep(value):
         raise bad_request(f"{_PREFIX}exceeded max depth of {limits.BODY_DEPTH_MAX}")
     return value
