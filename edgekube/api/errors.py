@@ -187,6 +187,16 @@ def unsupported_media_type(message: str) -> StatusError:
     return StatusError("UnsupportedMediaType", message)
 
 
+def rejected() -> StatusError:
+    """422 that says no more, as upstream's answer to a patch that does not apply."""
+    return StatusError("Invalid", "the server rejected our request due to an error in our request")
+
+
+def failed(message: str) -> StatusError:
+    """500 without a reason: upstream's answer where its own code gave up with nothing but words."""
+    return StatusError("", message, code=500)
+
+
 def too_many_requests(message: str, retry_after_seconds: int = 1) -> StatusError:
     return StatusError("TooManyRequests", message, retry_after_seconds=retry_after_seconds)
 

@@ -102,11 +102,13 @@ def _patched(
     if verdict.patch_type != webhook_review.JSON_PATCH:
         raise CallingFailed(f'unsupported patch type "{verdict.patch_type}"')
     try:
-        made = json_patch.patched(orjson.loads(orjson.dumps(request.object)), operations)
+        made = json_patch.applied(orjson.loads(orjson.dumps(request.object)), operations)
         if request.body_kind is None:
             checks.shape_of_mutated(registry, kind, made)
+    except json_patch.Fault as error:
+        raise errors.internal(str(error)) from error
     except StatusError as error:
-        raise errors.internal(error.message.removeprefix(json_patch.REJECTED)) from error
+        raise errors.internal(error.message) from error
     said = {"configuration": hook.configuration, "webhook": hook.name, "patch": operations, "patchType": verdict.patch_type}
     request.annotate(f"{PATCH_ANNOTATIONS}{place}", orjson.dumps(said).decode())
     return made

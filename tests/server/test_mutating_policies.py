@@ -129,7 +129,7 @@ async def test_a_json_patch_with_a_key_that_is_escaped(api: Api) -> None:
         (
             json_patch('[JSONPatch{op: "replace", path: "/spec/nothing/here", value: 1}]'),
             403,
-            "denied request: JSON Patch: replace operation does not apply at /spec/nothing/here",
+            "denied request: JSON Patch: replace operation does not apply: doc is missing path: /spec/nothing/here: ",
         ),
         (
             json_patch('[JSONPatch{op: "add", path: "/spec/colour", value: "red"}]'),

@@ -69,5 +69,7 @@ def json_patched(obj: Object, operations: list[Object]) -> Object:
         return json_patch.applied(copied, operations)
     except json_patch.TestFailed:
         return obj
+    except json_patch.Fault as error:
+        raise PatchFault(f"JSON Patch: {error}") from None
     except StatusError as error:
-        raise PatchFault(f"JSON Patch: {error.message.removeprefix(json_patch.REJECTED)}") from None
+        raise PatchFault(f"JSON Patch: {error.message}") from None
