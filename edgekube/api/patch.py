@@ -15,9 +15,9 @@ from typing import Any, Final
 import orjson
 
 from edgekube import limits
-from edgekube.api import merge_patch, schemas
+from edgekube.api import merge_patch, schemas, strategic_merge
 from edgekube.api.decode import JSON_TYPE, Repeated, decode_json_value, duplicate_fields, kind_of_json, media_type
-from edgekube.api.errors import StatusError, bad_request, unsupported_media_type
+from edgekube.api.errors import StatusError, bad_request, failed, rejected, unsupported_media_type
 from edgekube.api.kinds import Kind
 from edgekube.api.objects import Object
 from edgekube.api.verbs import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH
@@ -26,28 +26,40 @@ _OPERATION: Final = frozenset({"op", "path", "from", "value"})
 _BUILT_IN_TYPES: Final = (JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH, APPLY_PATCH)
 
 
+_PREFIX: Final = "error decoding patch: "
+
+
 def accepted_types(kind: Kind) -> tuple[str, ...]:
     """Media types that a PATCH of the kind takes. Custom kinds have no merge keys, so no strategic merge."""
     return (JSON_PATCH, MERGE_PATCH, APPLY_PATCH) if kind.custom else _BUILT_IN_TYPES
 
 
-def _object_patch(body: bytes) -> Object:
-    patch = _decoded(body)
+def unknown_type(kind: Kind) -> StatusError:
+    """A built-in kind's patch is refused by upstream's router, which names no alternatives."""
+    if not kind.custom:
+        return unsupported_media_type("415: Unsupported Media Type")
+    accepted = ", ".join(accepted_types(kind))
+    return unsupported_media_type(f"the body of the request was in an unknown format - accepted media types include: {accepted}")
+
+
+def _object_patch(body: bytes, prefix: str) -> Object:
+    """``prefix``: what upstream says before the fault."""
+    patch = _decoded(body, prefix)
+    if patch is None:
+        return {}
     if type(patch) is not dict:
         what = kind_of_json(patch)
-        raise bad_request(f"error decoding patch: json: cannot unmarshal {what} into Go value of type map[string]interface {{}}")
+        raise bad_request(f"{prefix}json: cannot unmarshal {what} into Go value of type map[string]interface {{}}")
     return patch
 
 
 def read_patch(patch_type: str, body: bytes) -> tuple[Any, Repeated]:
     """The decoded patch, and what ``fieldValidation`` says of its own text. StatusError BadRequest when it is none."""
     if media_type(patch_type) != JSON_PATCH:
-        patch = _object_patch(body)
+        patch = _object_patch(body, "" if media_type(patch_type) == STRATEGIC_MERGE_PATCH else _PREFIX)
         return patch, duplicate_fields(body, JSON_TYPE, patch)
-    operations = _decoded(body)
-    if type(operations) is not list:
-        what = kind_of_json(operations)
-        raise bad_request(f"error decoding patch: json: cannot unmarshal {what} into Go value of type []handlers.jsonPatchOp")
+    operations: Any = _decoded(body, _PREFIX)
+    _check_operations(operations)
     found = [
         f'json patch unknown field "[{index}].{key}"'
         for index, operation in enumerate(operations[: limits.JSON_PATCH_OPERATIONS_MAX])
@@ -58,31 +70,32 @@ def read_patch(patch_type: str, body: bytes) -> tuple[Any, Repeated]:
     return operations, Repeated([*found, *twice][: limits.STRICT_MESSAGES_MAX])
 
 
+def _check_operations(operations: Any) -> None:
+    cannot = f"{_PREFIX}json: cannot unmarshal"
+    if type(operations) is not list:
+        raise bad_request(f"{cannot} {kind_of_json(operations)} into Go value of type []handlers.jsonPatchOp")
+    for operation in operations:
+        if operation is None:
+            continue
+        if type(operation) is not dict:
+            raise bad_request(f"{cannot} {kind_of_json(operation)} into Go value of type handlers.jsonPatchOp")
+        for key in ("op", "path", "from"):
+            if not isinstance(operation.get(key, ""), str | None):
+                what = kind_of_json(operation[key])
+                raise bad_request(f"{cannot} {what} into Go struct field jsonPatchOp.{key} of type string")
+
+
 def shown(patch_type: str, body: bytes) -> str:
     """A strategic merge patch as a refusal shows it; "": it shows the object that the patch made."""
-    return go_text(_decoded(body)) if media_type(patch_type) == STRATEGIC_MERGE_PATCH else ""
+    return strategic_merge.go_text(_decoded(body, "")) if media_type(patch_type) == STRATEGIC_MERGE_PATCH else ""
 
 
-def go_text(value: object) -> str:
-    """A decoded value as Go's %v writes it."""
-    match value:
-        case None:
-            return "<nil>"
-        case bool():
-            return "true" if value else "false"
-        case dict():
-            return "map[" + " ".join(f"{key}:{go_text(value[key])}" for key in sorted(value)) + "]"
-        case list():
-            return "[" + " ".join(map(go_text, value)) + "]"
-    return str(value)
-
-
-def _decoded(body: bytes) -> object:
+def _decoded(body: bytes, prefix: str) -> object:
     try:
         return decode_json_value(body)
     except StatusError as error:
         why = error.message.partition("json parse error: ")[2] or "unexpected end of JSON input"
-        raise bad_request(f"error decoding patch: {why}") from None
+        raise bad_request(f"{prefix}{why}") from None
 
 
 def apply_patch(kind: Kind, current: Object, patch_type: str, body: bytes) -> Object:
@@ -95,24 +108,22 @@ def apply_patch_onto(kind: Kind, current: Object, patch_type: str, body: bytes, 
     ``decoded``: what read_patch made of the body, if nothing else was made of it."""
     type_ = media_type(patch_type)
     if type_ not in accepted_types(kind):
-        raise unsupported_media_type(
-            "the body of the request was in an unknown format - accepted media types include: " + ", ".join(accepted_types(kind))
-        )
+        raise unknown_type(kind)
     if type_ == JSON_PATCH:
         from edgekube.api import json_patch
 
-        return json_patch.patched(current, _decoded(body) if decoded is None else decoded)
-    patch = _object_patch(body) if decoded is None else decoded
+        return json_patch.patched(current, _decoded(body, "") if decoded is None else decoded)
+    patch = _object_patch(body, "") if decoded is None else decoded
     if type_ == MERGE_PATCH:
         result: Object = merge_patch.merged(current, patch)
         return result
-    from edgekube.api import json_patch, strategic_merge
-
     name = schemas.name_of(str(current.get("apiVersion")), str(current.get("kind")))
     node = schemas.definition(name) if name is not None else schemas.definition_of(kind)
     try:
         return strategic_merge.merged(current, patch, node)
     except ValueError as error:
         if str(error) == strategic_merge.LIST_OF_LISTS:
-            raise StatusError("Invalid", f"{json_patch.REJECTED}{error}") from None
-        raise bad_request(str(error)) from None
+            raise rejected() from None
+        if str(error) in strategic_merge.BAD_FORMATS:
+            raise bad_request(str(error)) from None
+        raise failed(str(error)) from None

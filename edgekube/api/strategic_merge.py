@@ -2,7 +2,8 @@
 
 Enters: a document and a patch, both ours to change, and the type of the document.
 Leaves: the document, changed in place.
-Holds: no directive is left in the result. ValueError, in upstream's words, on a patch that makes no sense.
+Holds: what a directive stands in, where there is nothing that it could be about, goes. ValueError, in upstream's words, on a
+patch that makes no sense.
 Source: apimachinery util/strategicpatch; kubernetes/community, sig-api-machinery/strategic-merge-patch.md and
 preserve-order-in-strategic-merge-patch.md.
 Next: api.patch.
@@ -20,22 +21,22 @@ _RETAIN_KEYS: Final = "$retainKeys"
 _DELETE_FROM: Final = "$deleteFromPrimitiveList/"
 _ORDER: Final = "$setElementOrder/"
 
+#: What of the errors is the sender's own fault, as upstream has it: 422 for the first, 400 for the others. The rest is 500.
 LIST_OF_LISTS: Final = "lists of lists are not supported"
-_BAD_PRIMITIVE_LIST: Final = "invalid patch format of primitive list"
 _BAD_RETAIN_KEYS: Final = "invalid patch format of retainKeys"
-_BAD_ORDER: Final = "invalid patch format of setElementOrder list"
+BAD_FORMATS: Final = frozenset({_BAD_RETAIN_KEYS})
+_GONE: Final = object()
 
 
 def merged(original: Object, patch: Object, node: Node | None) -> Object:
     """``original`` with ``patch`` applied; ``node`` is its type, None when it has none (open schemas merge as plain JSON)."""
     if _PATCH in patch:
-        directive = patch.pop(_PATCH)
+        directive = patch[_PATCH]
         if directive == "replace":
-            return _without_directives(patch)
+            return {key: value for key, value in patch.items() if key != _PATCH}
         if directive == "delete":
             return {}
-        if directive != "merge":
-            raise ValueError(f"unknown patch type: {directive} in map: {patch}")
+        raise ValueError(f"unknown patch type: {go_text(directive)} in map: {go_text(patch)}")
     _retain_keys(original, patch)
     _merge_ordered_lists(original, patch, node)
     for key, value in patch.items():
@@ -44,7 +45,11 @@ def merged(original: Object, patch: Object, node: Node | None) -> Object:
         elif value is None:
             original.pop(key, None)
         else:
-            original[key] = _merged_field(original.get(key), value, _site(node, key))
+            made = _merged_field(original.get(key), value, _site(node, key))
+            if made is _GONE:
+                original.pop(key, None)
+            else:
+                original[key] = made
     return original
 
 
@@ -61,29 +66,46 @@ def _merged_field(current: Any, value: Any, site: Node | None) -> Any:
         return _cleaned(value)
     strategies = site.patch_strategies if site is not None else ()
     if type(value) is dict:
-        return _without_directives(value) if "replace" in strategies else merged(current, value, site)
+        return value if "replace" in strategies else merged(current, value, site)
     if type(value) is list:
-        if site is not None and "merge" in strategies:
-            return _merged_list(current, value, site)
-        return _cleaned(value)
+        return _merged_list(current, value, site) if site is not None and "merge" in strategies else value
     return value
 
 
 def _cleaned(value: Any) -> Any:
-    """A value that goes in as it is: without directives, and without nulls in objects, since there is nothing to delete."""
+    """A value where there was none: without nulls in objects, since there is nothing to delete, and without whatever a
+    directive stands in; _GONE when that is all of it."""
     if type(value) is dict:
-        return {} if value.get(_PATCH) == "delete" else _without_directives(value)
+        if _PATCH in value:
+            return _GONE
+        made = {key: _cleaned(each) for key, each in value.items() if each is not None}
+        return {key: each for key, each in made.items() if each is not _GONE}
     if type(value) is list:
-        return [_cleaned(item) for item in value if not (type(item) is dict and _PATCH in item and item[_PATCH] != "merge")]
+        return [each for each in map(_cleaned, value) if each is not _GONE]
     return value
 
 
-def _is_directive(key: str) -> bool:
-    return key in (_PATCH, _RETAIN_KEYS) or key.startswith((_DELETE_FROM, _ORDER))
+_GO_TYPES: Final = {
+    str: "string", bool: "bool", int: "int64", float: "float64", list: "[]interface {}", dict: "map[string]interface {}",
+}  # fmt: skip
 
 
-def _without_directives(patch: Object) -> Object:
-    return {key: _cleaned(value) for key, value in patch.items() if value is not None and not _is_directive(key)}
+def _go_type(value: object) -> str:
+    return _GO_TYPES.get(type(value), "%!s(<nil>)")
+
+
+def go_text(value: object) -> str:
+    """A decoded value as Go's %v writes it."""
+    match value:
+        case None:
+            return "<nil>"
+        case bool():
+            return "true" if value else "false"
+        case dict():
+            return "map[" + " ".join(f"{key}:{go_text(value[key])}" for key in sorted(value)) + "]"
+        case list():
+            return "[" + " ".join(map(go_text, value)) + "]"
+    return str(value)
 
 
 # --- directives of maps --------------------------------------------------------------------------------------------------
@@ -97,17 +119,18 @@ def _retain_keys(original: Object, patch: Object) -> None:
     if type(keys) is not list or not all(type(key) is str for key in keys):
         raise ValueError(_BAD_RETAIN_KEYS)
     retained = set(keys)
-    if any(value is not None and not _is_directive(key) and key not in retained for key, value in patch.items()):
+    said = {key for key, value in patch.items() if value is not None and not key.startswith((_DELETE_FROM, _ORDER))}
+    if not said <= retained:
         raise ValueError(_BAD_RETAIN_KEYS)
     for key in original.keys() - retained:
         del original[key]
 
 
 def _delete_from_primitive_list(original: Object, key: str, values: Any) -> None:
-    if type(values) is not list:
-        raise ValueError(_BAD_PRIMITIVE_LIST)
+    if values is None:
+        original.pop(key, None)
     current = original.get(key)
-    if type(current) is list:
+    if type(current) is list and type(values) is list:
         gone = {item for item in values if not isinstance(item, dict | list)}
         original[key] = [item for item in current if isinstance(item, dict | list) or item not in gone]
 
@@ -120,8 +143,9 @@ def _merge_ordered_lists(original: Object, patch: Object, node: Node | None) -> 
         site = _site(node, key)
         merge_key = site.merge_key if site is not None else ""
         current, changes = original.get(key), patch.pop(key, None)
-        if type(order) is not list or not isinstance(current, list | None) or not isinstance(changes, list | None):
-            raise ValueError(_BAD_ORDER)
+        for each in (order, current, changes):
+            if type(each) is not list and (each is not None or each is order):
+                raise ValueError(f"expected a []interface {{}}, but received a {_go_type(each)}")
         _check_order(changes or [], order, merge_key)
         before = list(current or [])
         if current is not None and changes is not None and site is not None and "merge" in site.patch_strategies:
@@ -150,12 +174,12 @@ def _key_of(item: Any, merge_key: str) -> Any:
             raise ValueError("cannot merge lists without merge key for type map")
         return item
     if type(item) is not dict:
-        raise ValueError(f"expected a map with the merge key {merge_key}, but got {item!r}")
+        raise ValueError(f"expected a map[string]interface {{}}, but received a {_go_type(item)}")
     if merge_key not in item:
-        raise ValueError(f"map: {item} does not contain declared merge key: {merge_key}")
+        raise ValueError(f"map: {go_text(item)} does not contain declared merge key: {merge_key}")
     key = item[merge_key]
     if isinstance(key, dict | list):
-        raise ValueError(f"merge key {merge_key} must be a scalar, but is {key!r}")
+        raise ValueError(f"merge key {merge_key} must be a scalar, but is {go_text(key)}")
     return key
 
 
@@ -167,13 +191,23 @@ def _check_order(changes: list[Any], order: list[Any], merge_key: str) -> None:
             continue
         key = _key_of(item, merge_key)
         if order and key not in wanted:  # consumes the iterator up to the match
-            raise ValueError(f"The order in patch list:\n{changes}\n doesn't match $setElementOrder list:\n{order}\n")
+            why = f"The order in patch list:\n{go_text(changes)}\n doesn't match $setElementOrder list:\n{go_text(order)}\n"
+            raise ValueError(why)
+
+
+def _check_alike(current: list[Any], changes: list[Any]) -> None:
+    types = [type(item) for item in (*current, *changes)]
+    if types[0] is list:
+        raise ValueError(LIST_OF_LISTS)
+    if any(each is not types[0] for each in types):
+        raise ValueError(f"list element types are not identical: {go_text([current, changes])}")
 
 
 def _merged_list(current: list[Any], changes: list[Any], site: Node) -> list[Any]:
-    if any(type(item) is list for item in (*current, *changes)):
-        raise ValueError(LIST_OF_LISTS)
-    if not any(type(item) is dict for item in (*current, *changes)):
+    if not current and not changes:
+        return current
+    _check_alike(current, changes)
+    if type((*current, *changes)[0]) is not dict:
         combined = list(dict.fromkeys([*current, *changes]))
         return _in_order(combined, changes, current, "")
     merge_key = site.merge_key
@@ -183,8 +217,8 @@ def _merged_list(current: list[Any], changes: list[Any], site: Node) -> list[Any
     gone: set[Any] = set()
     replace = False
     for item in changes:
-        directive = item.get(_PATCH) if type(item) is dict else None
-        if directive is None:
+        directive = item.get(_PATCH)
+        if _PATCH not in item:
             ordinary.append(item)
         elif directive == "delete":
             gone.add(_key_of(item, merge_key))
@@ -193,9 +227,9 @@ def _merged_list(current: list[Any], changes: list[Any], site: Node) -> list[Any
         elif directive == "merge":
             raise ValueError("merging lists cannot yet be specified in the patch")
         else:
-            raise ValueError(f"unknown patch type: {directive} in map: {item}")
+            raise ValueError(f"unknown patch type: {go_text(directive)} in map: {go_text(item)}")
     if replace:
-        return [_cleaned(item) for item in ordinary]
+        return list(ordinary)
     combined = [held for held in current if _key_of(held, merge_key) not in gone]
     before = list(combined)
     places = {_key_of(held, merge_key): i for i, held in reversed(list(enumerate(combined)))}
@@ -204,7 +238,7 @@ def _merged_list(current: list[Any], changes: list[Any], site: Node) -> list[Any
         place = places.get(key)
         if place is None:
             places[key] = len(combined)
-            combined.append(_cleaned(item))
+            combined.append(item)
         else:
             combined[place] = merged(combined[place], dict(item), site.items)
     return _in_order(combined, ordinary, before, merge_key)

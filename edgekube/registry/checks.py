@@ -55,17 +55,17 @@ def shape_of_patched(registry: Registry, kind: Kind, obj: Object, show: Callable
         if error.reason != "BadRequest":
             raise
         why = error.message.partition(f" cannot be handled as a {kind.kind}: ")[2] or error.message
-        raise _bad_patch(show() or orjson.dumps(obj).decode(), why) from None
+        raise bad_patch(show() or orjson.dumps(obj).decode(), why) from None
     if context.trusted or context.field_validation == IGNORE or not (unknown or context.duplicates):
         return
     found = strictness.messages(unknown, context.duplicates, apart=True)
     if context.field_validation == STRICT:
-        raise _bad_patch(show() or orjson.dumps(obj).decode(), strictness.error(found, context.duplicates))
+        raise bad_patch(show() or orjson.dumps(obj).decode(), strictness.error(found, context.duplicates))
     for message in found:
         context.warn(message)
 
 
-def _bad_patch(shown: str, why: str) -> StatusError:
+def bad_patch(shown: str, why: str) -> StatusError:
     return errors.invalid("", "", "", [Cause("FieldValueInvalid", f"Invalid value: {quoted(shown)}: {why}", "patch")])
 
 

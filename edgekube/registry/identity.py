@@ -21,29 +21,42 @@ from edgekube.registry.served_kinds import ServedKinds
 _GENERATE_NAME_LENGTH_MAX: Final = 58
 _GRACE: Final = "deletionGracePeriodSeconds"
 _OF_DELETION: Final = ("deletionTimestamp", _GRACE)
-_SYSTEM_FIELDS: Final = ("uid", "creationTimestamp", *_OF_DELETION)
+_SYSTEM_FIELDS: Final = ("generation", "creationTimestamp", *_OF_DELETION)
+
+
+#: Where Go's sources have the types of a group, if not in a folder of its first name.
+_PACKAGES: Final = {"": "core", "events.k8s.io": "core"}
 
 
 def check_type(kind: Kind, obj: Object, kinds: ServedKinds) -> None:
     """A body without kind is taken to be what the URL says; any other kind is refused. ``kinds``: those that are known."""
-    given_kind, given_version = obj.get("kind"), obj.get("apiVersion")
-    if (given_kind in (None, "", kind.kind)) and (given_version in (None, "", kind.api_version)):
+    why = other_type(kind, obj, kinds)
+    if why:
+        given_kind, given_version = _given_type(kind, obj)
+        handled = f'{given_kind} in version "{given_version.rpartition("/")[2]}" cannot be handled as a {kind.kind}: {why}'
+        raise errors.bad_request(handled)
+
+
+def other_type(kind: Kind, obj: Object, kinds: ServedKinds) -> str:
+    """Why the object is none of the kind, in the words of upstream's decoder; "": it is, and says so now. StatusError
+    BadRequest for the kind in a version that the URL does not name."""
+    given_kind, given_version = _given_type(kind, obj)
+    if (given_kind, given_version) == (kind.kind, kind.api_version):
         obj["kind"], obj["apiVersion"] = kind.kind, kind.api_version
-        return
-    given_kind, given_version = str(given_kind or kind.kind), str(given_version or kind.api_version)
-    if given_kind == kind.kind and kinds.by_kind(given_version, given_kind) is not None:
+        return ""
+    known = kinds.by_kind(given_version, given_kind)
+    if known is None or known.custom:
+        return f'no kind "{given_kind}" is registered for version "{given_version}" in scheme "pkg/runtime/scheme.go:111"'
+    if given_kind == kind.kind:
         raise errors.bad_request(
             f"the API version in the data ({given_version}) does not match the expected API version ({kind.api_version})"
         )
-    if kinds.by_kind(given_version, given_kind) is not None:
-        raise errors.bad_request(
-            f'{given_kind} in version "{given_version.rpartition("/")[2]}" cannot be handled as a {kind.kind}: '
-            f"the data is of kind {given_version} {given_kind}, expected {kind.api_version} {kind.kind}"
-        )
-    raise errors.bad_request(
-        f'{given_kind} in version "{given_version.rpartition("/")[2]}" cannot be handled as a {kind.kind}: '
-        f'no kind "{given_kind}" is registered for version "{given_version}"'
-    )
+    package = _PACKAGES.get(kind.group, kind.group.partition(".")[0])
+    return f"converting ({given_version.rpartition('/')[2]}.{given_kind}) to ({package}.{kind.kind}): unknown conversion"
+
+
+def _given_type(kind: Kind, obj: Object) -> tuple[str, str]:
+    return str(obj.get("kind") or kind.kind), str(obj.get("apiVersion") or kind.api_version)
 
 
 def check_scope(kind: Kind, namespace: str, obj: Object) -> None:
@@ -65,7 +78,7 @@ def check_scope(kind: Kind, namespace: str, obj: Object) -> None:
 def clean_for_create(obj: Object) -> None:
     """Drop what only the server may write, but a resourceVersion: what else is wrong is told before it."""
     metadata = metadata_of(obj)
-    for key in ("selfLink", "generation", *_SYSTEM_FIELDS):
+    for key in ("selfLink", "uid", *_SYSTEM_FIELDS):
         metadata.pop(key, None)
     for key in ("labels", "annotations", "ownerReferences", "finalizers"):
         if key in metadata and not metadata[key]:
@@ -87,14 +100,19 @@ def generated_name(obj: Object, suffix: str) -> str:
     return f"{base[:_GENERATE_NAME_LENGTH_MAX]}{suffix}"
 
 
-def check_update(kind: Kind, namespace: str, name: str, obj: Object, old: Object, *, is_subresource: bool = False) -> None:
-    """The body is about the stored object, and takes its system fields from it. That it is being deleted, or is given another
-    time for that, is for the validation to refuse."""
-    metadata, old_metadata = metadata_of(obj), metadata_of(old)
-    uid = metadata.get("uid")
-    if uid and uid != old_metadata.get("uid"):
-        why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {old_metadata.get('uid', '')}"
+def check_uid(kind: Kind, name: str, obj: Object, old: Object) -> None:
+    """A PUT may say whom it replaces: StatusError Conflict when that is another."""
+    given, uid = metadata_of(obj).get("uid"), metadata_of(old).get("uid", "")
+    if given and given != uid:
+        why = f"Precondition failed: UID in precondition: {given}, UID in object meta: {uid}"
         raise errors.conflict(kind.group, kind.plural, name, why)
+
+
+def keep_system_fields(obj: Object, old: Object, *, is_subresource: bool = False) -> None:
+    """The object is about the stored one, and takes its system fields from it. That it is being deleted, is given another time
+    for that or another uid is for the validation to refuse."""
+    metadata, old_metadata = metadata_of(obj), metadata_of(old)
+    metadata["uid"] = metadata.get("uid") or old_metadata.get("uid", "")
     for key in _SYSTEM_FIELDS:
         if key not in old_metadata:
             if key not in _OF_DELETION or is_subresource or metadata.get(key) is None:

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgekube.api import errors
+import orjson
+
 from edgekube.api.kinds import Kind
 from edgekube.api.objects import Object
-from edgekube.api.patch import accepted_types, apply_patch_onto, read_patch, shown
+from edgekube.api.patch import accepted_types, apply_patch_onto, read_patch, shown, unknown_type
+from edgekube.api.verbs import STRATEGIC_MERGE_PATCH
 from edgekube.registry import checks, identity
 from edgekube.registry.context import IGNORE, Context, Written
 from edgekube.registry.replace import replace
@@ -22,11 +24,8 @@ from edgekube.registry.state import Registry
 
 def check_type(kind: Kind, patch_type: str) -> None:
     """StatusError UnsupportedMediaType before anything is read."""
-    accepted = accepted_types(kind)
-    if patch_type not in accepted:
-        raise errors.unsupported_media_type(
-            f"the body of the request was in an unknown format - accepted media types include: {', '.join(accepted)}"
-        )
+    if patch_type not in accepted_types(kind):
+        raise unknown_type(kind)
 
 
 async def patch(
@@ -49,6 +48,10 @@ async def patch(
         nonlocal decoded
         first, decoded = decoded, None  # parts of it are in what the first attempt makes
         made = apply_patch_onto(kind, current, patch_type, body, first)
+        if patch_type == STRATEGIC_MERGE_PATCH:  # it says how fields change; of which kind they are the URL says
+            made["kind"], made["apiVersion"] = kind.kind, kind.api_version
+        elif not kind.custom and (why := identity.other_type(kind, made, registry.kinds)):
+            raise checks.bad_patch(orjson.dumps(made).decode(), why)
         identity.check_type(kind, made, registry.kinds)
         checks.shape_of_patched(registry, kind, made, lambda: shown(patch_type, body), context)
         return made

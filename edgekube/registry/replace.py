@@ -90,8 +90,10 @@ async def replace(
         if not is_shaped:
             checks.shape(registry, kind, new, context)
         _check_place(kind, namespace, name, new)
-        conditional = _check_revision(kind, name, new, record.revision, is_patch)
-        identity.check_update(kind, namespace, name, new, old, is_subresource=bool(subresource))
+        if not is_patch:
+            identity.check_uid(kind, name, new, old)
+        conditional = _check_revision(kind, name, new, record.revision, context.operation == APPLY)
+        identity.keep_system_fields(new, old, is_subresource=bool(subresource))
         checks.fill(registry, kind, new)
         if warning := identity.drop_repeated_owners(new, after_admission=is_patch):
             context.warn(warning)
@@ -168,7 +170,7 @@ def _look_again(
     identity.check_type(kind, new, registry.kinds)
     checks.shape_of_mutated(registry, kind, new)
     _check_place(kind, namespace, name, new)
-    identity.check_update(kind, namespace, name, new, old, is_subresource=is_subresource)
+    identity.keep_system_fields(new, old, is_subresource=is_subresource)
     checks.fill(registry, kind, new)
 
 
@@ -182,7 +184,7 @@ def _check_place(kind: Kind, namespace: str, name: str, new: Object) -> None:
         metadata["namespace"] = namespace
 
 
-def _check_revision(kind: Kind, name: str, new: Object, current: int, is_patch: bool) -> bool:
+def _check_revision(kind: Kind, name: str, new: Object, current: int, is_apply: bool) -> bool:
     """Did the client say which state it changes? StatusError Conflict when that is not the latest."""
     metadata = metadata_of(new)
     given = str(metadata.get("resourceVersion") or "")
@@ -192,9 +194,9 @@ def _check_revision(kind: Kind, name: str, new: Object, current: int, is_patch: 
                 raise errors.bad_request(f'invalid resource version "{given}"')
             raise errors.conflict(kind.group, kind.plural, name)
         return True
-    if not is_patch and not strategy_of(kind).unconditional_update:
+    if not is_apply and not strategy_of(kind).unconditional_update:
         why = "Invalid value: 0: must be specified for an update"
-        raise errors.invalid(kind.group, kind.kind, name, [Cause("FieldValueInvalid", why, "metadata.resourceVersion")])
+        raise errors.invalid(kind.group, kind.plural, name, [Cause("FieldValueInvalid", why, "metadata.resourceVersion")])
     metadata["resourceVersion"] = str(current)
     return False
 

@@ -54,7 +54,8 @@ def test_custom_kinds_have_no_strategic_merge() -> None:
         "the body of the request was in an unknown format - accepted media types include: "
         "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml"
     )
-    assert failed(POD, {}, "application/json", b"{}").code == 415
+    error = failed(POD, {}, "application/json", b"{}")
+    assert (error.code, error.message) == (415, "415: Unsupported Media Type")
 
 
 @pytest.mark.parametrize("patch_type", [JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH])
@@ -96,27 +97,27 @@ def test_json_patch_applies_in_order() -> None:
         {"op": "add", "path": "/x/y", "value": 1},
         {"op": "add", "path": "/l/7", "value": 1},
         {"op": "add", "path": "data", "value": 1},
-        {"op": "copy", "from": "/x", "path": "/y"},
+        {"op": "copy", "from": "/x/y", "path": "/y"},
         {"op": "explode", "path": "/data"},
         {"op": "add", "path": "/data/a/b", "value": 1},
         {"op": "add", "path": 7, "value": 1},
-        {"op": "add", "path": "/data"},
+        {"op": "test", "path": "/n", "value": 1.0},
+        {"op": "test", "path": "/n", "value": True},
         {"path": "/data"},
         {"op": "replace", "path": "", "value": []},
     ],
 )
 def test_operations_that_do_not_apply_are_invalid(operation: Object) -> None:
-    error = failed(CONFIGMAP, {"data": {"a": "1"}, "l": []}, JSON_PATCH, orjson.dumps([operation]))
+    error = failed(CONFIGMAP, {"data": {"a": "1"}, "l": [], "n": 1}, JSON_PATCH, orjson.dumps([operation]))
     assert (error.code, error.reason) == (422, "Invalid")
-    assert error.message.startswith("the server rejected our request due to an error in our request")
+    assert error.message == "the server rejected our request due to an error in our request"
 
 
 def test_json_patch_is_bounded() -> None:
     many = [{"op": "add", "path": "/a", "value": 1}] * (limits.JSON_PATCH_OPERATIONS_MAX + 1)
     assert failed(CONFIGMAP, {}, JSON_PATCH, orjson.dumps(many)).code == 413
     doubling = [{"op": "copy", "from": "/a", "path": "/a/-"}] * 40
-    error = failed(CONFIGMAP, {"a": ["x" * 1000]}, JSON_PATCH, orjson.dumps(doubling))
-    assert error.code == 422 and "accumulated size increase of copy" in error.message
+    assert failed(CONFIGMAP, {"a": ["x" * 1000]}, JSON_PATCH, orjson.dumps(doubling)).code == 422
 
 
 # --- merge patch ---------------------------------------------------------------------------------------------------------
@@ -196,12 +197,10 @@ def test_maps_merge_and_null_removes() -> None:
 def test_patch_delete_and_replace() -> None:
     current = pod({"name": "a"}, {"name": "b"}, nodeSelector={"x": "1", "y": "2"})
     assert strategic(current, pod({"name": "a", "$patch": "delete"})) == pod({"name": "b"}, nodeSelector={"x": "1", "y": "2"})
-    assert strategic(current, pod({"$patch": "replace"}, {"name": "z", "image": None})) == pod(
-        {"name": "z"}, nodeSelector={"x": "1", "y": "2"}
-    )
+    assert strategic(current, pod({"$patch": "replace"}, {"name": "z"})) == pod({"name": "z"}, nodeSelector={"x": "1", "y": "2"})
     assert strategic(current, {"spec": {"nodeSelector": {"$patch": "replace", "z": "3"}}})["spec"]["nodeSelector"] == {"z": "3"}
     assert strategic(current, {"spec": {"nodeSelector": {"$patch": "delete"}}})["spec"]["nodeSelector"] == {}
-    assert strategic(current, {"spec": {"nodeSelector": {"$patch": "merge", "x": None}}})["spec"]["nodeSelector"] == {"y": "2"}
+    assert strategic(pod(), {"spec": {"nodeSelector": {"$patch": "replace", "z": "3"}}}) == pod(), "there was none to replace"
 
 
 def test_primitive_lists_with_merge_strategy() -> None:
@@ -211,6 +210,12 @@ def test_primitive_lists_with_merge_strategy() -> None:
         "a",
         "c",
     ]
+    for_nothing: list[Object] = [
+        {"$deleteFromPrimitiveList/finalizers": "a"},
+        {"$deleteFromPrimitiveList/ownerReferences": ["a"]},
+    ]
+    for metadata in for_nothing:
+        assert strategic(current, {"metadata": metadata}) == current
     ordered = {
         "metadata": {
             "$setElementOrder/finalizers": ["d", "c", "a"],
@@ -261,32 +266,33 @@ def test_a_scale_patches_as_a_scale() -> None:
 
 
 def test_lists_of_lists_are_invalid() -> None:
-    current = {"apiVersion": "v1", "kind": "Pod", "metadata": {}, **pod({"name": "a"})}
-    error = failed(POD, current, STRATEGIC_MERGE_PATCH, orjson.dumps(pod(["a"])))
-    assert error.code == 422 and "lists of lists are not supported" in error.message
+    current = {"apiVersion": "v1", "kind": "Pod", "metadata": {}, **pod(["a"])}
+    error = failed(POD, current, STRATEGIC_MERGE_PATCH, orjson.dumps(pod(["b"])))
+    assert (error.code, error.message) == (422, "the server rejected our request due to an error in our request")
 
 
 @pytest.mark.parametrize(
-    ("patch", "message"),
+    ("patch", "code", "message"),
     [
-        (pod({"image": "x"}), "map: {'image': 'x'} does not contain declared merge key: name"),
-        (pod({"name": "a", "$patch": "explode"}), "unknown patch type: explode in map"),
-        (pod({"name": "a", "$patch": "merge"}), "merging lists cannot yet be specified in the patch"),
-        ({"spec": {"$retainKeys": "x"}}, "invalid patch format of retainKeys"),
-        ({"spec": {"$retainKeys": [], "nodeName": "x"}}, "invalid patch format of retainKeys"),
-        ({"metadata": {"$deleteFromPrimitiveList/finalizers": "x"}}, "invalid patch format of primitive list"),
-        ({"spec": {"$setElementOrder/containers": "x"}}, "invalid patch format of setElementOrder list"),
-        ({"spec": {"$setElementOrder/containers": [{"name": "b"}], "containers": [{"name": "a"}]}},
-         "doesn't match $setElementOrder list"),
-        (pod("a"), "expected a map with the merge key name"),
-        ({"spec": {"$patch": "explode"}}, "unknown patch type: explode"),
+        (pod({"image": "x"}), 500, "map: map[image:x] does not contain declared merge key: name"),
+        (pod({"name": "a", "$patch": "explode"}), 500, "unknown patch type: explode in map: map[$patch:explode name:a]"),
+        (pod({"name": "a", "$patch": "merge"}), 500, "merging lists cannot yet be specified in the patch"),
+        ({"spec": {"$retainKeys": "x"}}, 400, "invalid patch format of retainKeys"),
+        ({"spec": {"$retainKeys": [], "nodeName": "x"}}, 400, "invalid patch format of retainKeys"),
+        ({"spec": {"$setElementOrder/containers": "x"}}, 500, "expected a []interface {}, but received a string"),
+        ({"spec": {"$setElementOrder/containers": [{"name": "b"}], "containers": [{"name": "a"}]}}, 500,
+         "The order in patch list:\n[map[name:a]]\n doesn't match $setElementOrder list:\n[map[name:b]]\n"),
+        (pod("a"), 500, "list element types are not identical: [[map[name:a]] [a]]"),
+        ({"spec": {"$patch": "explode"}}, 500, "unknown patch type: explode in map: map[$patch:explode]"),
+        ({"spec": {"$patch": "merge"}}, 500, "unknown patch type: merge in map: map[$patch:merge]"),
     ],
 )  # fmt: skip
-def test_senseless_strategic_patches_are_bad_requests(patch: Object, message: str) -> None:
+def test_senseless_strategic_patches_are_refused_as_upstream_does(patch: Object, code: int, message: str) -> None:
+    """What its code did not foresee is 500 without a reason."""
     error = failed(
         POD, {"apiVersion": "v1", "kind": "Pod", "metadata": {}, **pod({"name": "a"})}, STRATEGIC_MERGE_PATCH, orjson.dumps(patch)
     )
-    assert error.code == 400 and message in error.message
+    assert (error.code, error.reason, error.message) == (code, "BadRequest" if code == 400 else "", message)
 
 
 _NAMES = st.lists(st.sampled_from("abcdef"), unique=True, max_size=5)
@@ -336,7 +342,7 @@ def test_patches_cannot_nest_without_end() -> None:
             result = apply_patch(POD, {"apiVersion": "v1", "kind": "Pod", **current}, patch_type, orjson.dumps(deepest))
             assert result["a"] == deepest["a"] and orjson.dumps(result)
     grown = [{"op": "add", "path": "/a" * limits.BODY_DEPTH_MAX, "value": nested(100)}]
-    assert "exceeds max depth" in failed(POD, deepest, JSON_PATCH, orjson.dumps(grown)).message
+    assert failed(POD, deepest, JSON_PATCH, orjson.dumps(grown)).code == 422
     into_itself = [{"op": "copy", "from": "/a", "path": "/a/a"}] * 10_000
     assert failed(POD, nested(3), JSON_PATCH, orjson.dumps(into_itself)).code == 422
 

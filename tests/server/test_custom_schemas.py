@@ -40,8 +40,8 @@ async def test_what_was_sent_to_another_kinds_url_is_called_by_its_name(api: Api
     told = (await api.ask("POST", "/api/v1/namespaces/default/configmaps", custom("Widget", "one", spec={"size": 1}))).json
     assert (told["code"], told["message"]) == (
         400,
-        'Widget in version "v1" cannot be handled as a ConfigMap: the data is of kind stable.example.com/v1 Widget, '
-        "expected v1 ConfigMap",
+        'Widget in version "v1" cannot be handled as a ConfigMap: no kind "Widget" is registered for version '
+        '"stable.example.com/v1" in scheme "pkg/runtime/scheme.go:111"',
     )
 
 

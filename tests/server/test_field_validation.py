@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
 
 from tests.registry.cluster import deployment
@@ -112,6 +113,63 @@ async def test_a_strategic_patch_is_shown_as_it_is(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
+    ("content_type", "body", "message"),
+    [
+        (
+            "application/merge-patch+json",
+            {"metadata": {"uid": "other"}},
+            'Deployment.apps "web" is invalid: metadata.uid: Invalid value: "other": field is immutable',
+        ),
+        (
+            "application/merge-patch+json",
+            {"kind": "Bogus"},
+            'no kind "Bogus" is registered for version "apps/v1" in scheme "pkg/runtime/scheme.go:111"',
+        ),
+        (
+            "application/json-patch+json",
+            [{"op": "replace", "path": "/kind", "value": "Pod"}, {"op": "replace", "path": "/apiVersion", "value": "v1"}],
+            "converting (v1.Pod) to (apps.Deployment): unknown conversion",
+        ),
+    ],
+)
+async def test_patches_that_would_make_something_else(api: Api, content_type: str, body: object, message: str) -> None:
+    """A patch has no precondition: what it must not change is told as any wrong field is."""
+    await api.ask("POST", DEPLOYMENTS, deployment("web"))
+    refused = await api.ask("PATCH", f"{DEPLOYMENTS}/web", orjson.dumps(body), content_type=content_type)
+    assert (refused.status, refused.json["reason"]) == (422, "Invalid")
+    assert refused.json["message"].endswith(message)
+
+
+@pytest.mark.parametrize("content_type", ["application/merge-patch+json", "application/strategic-merge-patch+json"])
+async def test_a_patch_cannot_give_a_generation(api: Api, content_type: str) -> None:
+    """Of a kind that has none, and of one that has."""
+    await api.ask("POST", "/api/v1/namespaces/default/configmaps", {"metadata": {"name": "a"}})
+    await api.ask("POST", DEPLOYMENTS, deployment("web"))
+    body = orjson.dumps({"metadata": {"generation": 7}})
+    patched = await api.ask("PATCH", "/api/v1/namespaces/default/configmaps/a", body, content_type=content_type)
+    assert patched.status == 200 and "generation" not in patched.json["metadata"]
+    assert (await api.ask("PATCH", f"{DEPLOYMENTS}/web", body, content_type=content_type)).json["metadata"]["generation"] == 1
+
+
+async def test_a_strategic_patch_does_not_say_of_which_kind_something_is(api: Api) -> None:
+    await api.ask("POST", DEPLOYMENTS, deployment("web"))
+    body = b'{"kind":"Bogus","apiVersion":"x/v9","metadata":{"labels":{"a":"b"}}}'
+    patched = await api.ask("PATCH", f"{DEPLOYMENTS}/web", body, content_type="application/strategic-merge-patch+json")
+    assert (patched.status, patched.json["kind"], patched.json["metadata"]["labels"]["a"]) == (200, "Deployment", "b")
+
+
+async def test_a_patch_that_takes_the_revision_away_is_refused_where_a_put_without_one_is(api: Api) -> None:
+    leases = "/apis/coordination.k8s.io/v1/namespaces/default/leases"
+    await api.ask("POST", leases, {"metadata": {"name": "a"}})
+    body = b'{"metadata":{"resourceVersion":null}}'
+    refused = await api.ask("PATCH", f"{leases}/a", body, content_type="application/merge-patch+json")
+    assert (refused.status, refused.json["message"]) == (
+        422,
+        'leases.coordination.k8s.io "a" is invalid: metadata.resourceVersion: Invalid value: 0: must be specified for an update',
+    )
+
+
+@pytest.mark.parametrize(
     ("content_type", "body", "status", "message"),
     [
         ("application/merge-patch+json", b"[]", 400, "cannot unmarshal array into Go value of type map[string]interface {}"),
@@ -120,9 +178,18 @@ async def test_a_strategic_patch_is_shown_as_it_is(api: Api) -> None:
             "application/json-patch+json",
             b'[{"op":"test","path":"/spec/replicas","value":9}]',
             422,
-            "testing value /spec/replicas",
+            "the server rejected our request due to an error in our request",
         ),
-        ("application/merge-patch+json", b"{", 400, "error decoding patch: "),
+        ("application/merge-patch+json", b"{", 400, "error decoding patch: unexpected end of JSON input"),
+        ("application/strategic-merge-patch+json", b"[]", 400, "json: cannot unmarshal array into Go value of type map"),
+        (
+            "application/json-patch+json",
+            b'[{"op":"add","path":5}]',
+            400,
+            "error decoding patch: json: cannot unmarshal number into Go struct field jsonPatchOp.path of type string",
+        ),
+        ("application/strategic-merge-patch+json", b'{"$patch":"x"}', 500, "unknown patch type: x in map: map[$patch:x]"),
+        ("application/bogus", b"{}", 415, "415: Unsupported Media Type"),
     ],
 )
 async def test_patches_that_are_none(api: Api, content_type: str, body: bytes, status: int, message: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 
 from msgspec import Struct
 
-from edgekube.api.errors import bad_request
+from edgekube.api.errors import failed
 from edgekube.api.managed import elements, fieldsets, schema_changes, validity
 from edgekube.api.managed.compare import Comparison, compare
 from edgekube.api.managed.conflicts import Conflicts
@@ -86,11 +86,11 @@ def apply(
     entries = _reconciled(versions, old, entries)
     site = _site(versions, api_version)
     if found := validity.faults(site, config):
-        raise bad_request(f"failed to create typed patch object ({_described(config)}): {validity.told(found)}")
+        raise failed(f"failed to create typed patch object ({_described(config)}): {validity.told(found)}")
     try:
         merged = merge(site, old, config)
     except ValueError as error:
-        raise bad_request(f"failed to merge config: {error}") from None
+        raise failed(f"failed to merge config: {error}") from None
     last = entries.get(key)
     resets = versions.resets(api_version)
     fields = fields_of(site, config)
