@@ -1,6 +1,6 @@
 """Derive edgekube/api/schemas.bin from the JSON schemas that the kubernetes-validate package carries.
 
-Enters: ``_definitions.json`` of Kubernetes v1.36.
+Enters: ``_definitions.json`` of Kubernetes v1.36; protobuf_fields.json, for which fields Go leaves out when they are zero.
 Leaves: one compact file: the shapes of all types of the stable API, and, apart, their descriptions.
 Holds: what kubernetes-validate changed for its own purpose is undone: null is no type of its own here, and IntOrString, Quantity,
 Time and MicroTime are formats again. The same input gives the same bytes.
@@ -32,9 +32,9 @@ _SCALARS = {
 }
 #: Definitions that hold whatever they are given.
 _FREE = {
-    "io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1": "object",
-    "io.k8s.apimachinery.pkg.runtime.RawExtension": "object",
-    "io.k8s.apimachinery.pkg.apis.meta.v1.Patch": "object",
+    "io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1",
+    "io.k8s.apimachinery.pkg.runtime.RawExtension",
+    "io.k8s.apimachinery.pkg.apis.meta.v1.Patch",
 }
 #: Versions that edgekube does not serve; their types come along only when a stable one refers to them.
 _UNSTABLE = re.compile(r"\.v\d+(alpha|beta)\d+\.")
@@ -46,6 +46,9 @@ _KEYS = {
     "x-kubernetes-map-type": "y",
 }
 _REF = "#/$defs/"
+#: Types of the table of fields that ``omitempty`` never leaves out: structs in Go.
+_STRUCTS = {"message", "quantity", "intorstring", "time", "microtime", "raw", "schemaorarray", "schemaorbool", "schemaorstrings"}
+_TABLE = Path(__file__).with_name("protobuf_fields.json")
 
 
 def _scalar_type(schema: dict[str, Any]) -> str:
@@ -59,7 +62,8 @@ def _scalar_type(schema: dict[str, Any]) -> str:
 
 def _node(schema: dict[str, Any]) -> dict[str, Any]:
     """One schema as a node. Keys: t type, f format, r reference, p properties, q required, i items, a additional properties,
-    l list type, k list map keys, m merge key, s patch strategies, y map type."""
+    l list type, k list map keys, m merge key, s patch strategies, y map type; of a definition: z fields that are
+    left out when zero, w fields that are always written."""
     node: dict[str, Any] = {}
     reference = schema.get("$ref")
     if reference is not None:
@@ -67,7 +71,7 @@ def _node(schema: dict[str, Any]) -> dict[str, Any]:
         if name in _SCALARS:
             node["t"], node["f"] = _SCALARS[name]
         elif name in _FREE:
-            node["t"] = _FREE[name]
+            node["t"], node["y"] = "object", "atomic"
         else:
             node["r"] = name
     elif "oneOf" in schema or "anyOf" in schema or "allOf" in schema:
@@ -105,6 +109,26 @@ def _definition(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     return node
 
 
+def _written(table: dict[str, Any], message: str) -> tuple[list[str], list[str]]:
+    """The JSON names of a message's fields that Go's encoder leaves out when they are "", 0, false or empty (omitempty, and no
+    pointer), and of those that it always writes (no pointer, and a struct or without omitempty)."""
+    left_out, always = [], []
+    for name, type_, reference, flags in table.get(message, {}).values():
+        if not name:  # its fields belong to the message around it
+            below = _written(table, reference)
+            left_out += below[0]
+            always += below[1]
+        elif "p" not in flags:
+            (left_out if "o" in flags and type_ not in _STRUCTS else always).append(name)
+    return sorted(left_out), sorted(always)
+
+
+def _message_of(name: str) -> str:
+    """``io.k8s.api.core.v1.Pod`` as the table names it: ``k8s.io/api/core/v1.Pod``."""
+    package, _, short = name.removeprefix("io.k8s.").rpartition(".")
+    return f"k8s.io/{package.replace('.', '/')}.{short}"
+
+
 def _references(node: dict[str, Any]) -> set[str]:
     found = {node["r"]} if "r" in node else set()
     for child in [*node.get("p", {}).values(), *(node[key] for key in ("i", "a") if key in node)]:
@@ -124,9 +148,13 @@ def _kinds(definitions: dict[str, Any]) -> dict[str, str]:
     return dict(sorted(kinds.items()))
 
 
-def derive(definitions: dict[str, Any]) -> bytes:
-    """The file's bytes."""
+def derive(definitions: dict[str, Any], table: dict[str, Any]) -> bytes:
+    """The file's bytes. ``table``: of protobuf_fields.json."""
     nodes = {name: _definition(name, schema) for name, schema in definitions.items()}
+    for name, node in nodes.items():
+        for key, fields in zip("zw", _written(table, _message_of(name)), strict=True):
+            if known := [each for each in fields if each in node.get("p", {})]:
+                node[key] = known
     kept: set[str] = set()
     wanted = {name for name in nodes if not _UNSTABLE.search(name)}
     while wanted:
@@ -155,7 +183,7 @@ def generate(root: Path) -> Path:
     """Write the file into the source tree at ``root``; answers its path."""
     package = resources.files("kubernetes_validate")
     source = package / "kubernetes-json-schema" / f"{KUBERNETES_VERSION}-local" / "_definitions.json"
-    derived = derive(json.loads(source.read_text(encoding="utf-8"))["$defs"])
+    derived = derive(json.loads(source.read_text(encoding="utf-8"))["$defs"], json.loads(_TABLE.read_bytes()))
     target = root / "edgekube" / "api" / "schemas.bin"
     if not target.exists() or target.read_bytes() != derived:
         part = target.with_suffix(".part")

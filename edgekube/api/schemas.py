@@ -53,12 +53,26 @@ class Node(msgspec.Struct, frozen=True, gc=False):
     patch_strategies: tuple[str, ...] = msgspec.field(default=(), name="s")
     #: granular, atomic or "".
     map_type: str = msgspec.field(default="", name="y")
+    #: Of a definition: the fields that Go leaves out when they are "", 0, false, [] or {}, and nobody can tell from missing ones.
+    left_out: tuple[str, ...] = msgspec.field(default=(), name="z")
+    #: Of a definition: the fields that Go always writes. What is neither is a pointer, which may be missing or zero.
+    always: tuple[str, ...] = msgspec.field(default=(), name="w")
     #: What a field means that is left out, where the schema says so (custom kinds; those of built-in kinds are in api.defaults).
     default: Any = msgspec.field(default=None, name="d")
 
     def resolved(self) -> Node:
         """The node itself, or the definition that it refers to. Site attributes (merge key, strategies) stay with the site."""
         return definition(self.ref) if self.ref else self
+
+
+#: The zero values of scalars; times, quantities and what is one thing or another have other ones.
+ZEROS: Final[dict[str, str | bool | int]] = {"string": "", "boolean": False, "integer": 0, "number": 0}
+_PLAIN: Final = ("", "int32", "int64", "double", "byte")
+
+
+def zero_of(node: Node) -> str | bool | int | None:
+    """What Go has where nothing was said of a scalar; None for anything else."""
+    return ZEROS.get(node.type) if not node.ref and node.format in _PLAIN else None
 
 
 class _Shapes(msgspec.Struct):

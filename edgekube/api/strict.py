@@ -1,8 +1,9 @@
 """Strict decoding: walk an object once along its schema, refuse wrong types, drop and name unknown fields.
 
 Enters: a decoded object and its kind.
-Leaves: the same object, changed in place: unknown fields and nulls gone, quantities, times and base64 in canonical form; and the
-list of what was unknown. A wrong type is StatusError 400 in the words of upstream's decoder.
+Leaves: the same object, changed in place: unknown fields, nulls and what Go would leave out as zero are gone, scalars that Go
+always writes are there, quantities, times and base64 in canonical form; and the list of what was unknown. A wrong type is
+StatusError 400 in the words of upstream's decoder.
 Holds: names are case-sensitive; a field whose schema is open (RawExtension, JSON) is left as it is. Required fields are not
 looked at: api.validation does that, with 422.
 Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#field-validation.
@@ -168,18 +169,16 @@ _SCALARS: Final[dict[tuple[str, str], _Check]] = {
     ("number", ""): _number,
 }
 
-#: What Go's decoder puts where a list or a map has a null: the zero value of the element.
-_ZEROS: Final[dict[str, Any]] = {"string": "", "boolean": False, "integer": 0, "number": 0}
-
 
 def _zero(node: schemas.Node) -> Any:
+    """What Go's decoder puts where a list or a map has a null: the zero value of the element."""
     if node.format == "quantity":
         return "0"
     if node.format == "int-or-string":
         return 0
     if node.ref or node.type == "object":
         return {}
-    return [] if node.type == "array" else _ZEROS.get(node.type)
+    return [] if node.type == "array" else schemas.ZEROS.get(node.type)
 
 
 def _go_type(node: schemas.Node | None) -> str:
@@ -258,11 +257,17 @@ def _joined(parent: str, path: str) -> str:
     return joined[: limits.STRICT_PATH_CHARACTERS_MAX]
 
 
+#: Where an empty list is told from none until an object is stored: it takes the field away.
+_EMPTY_SAYS_SOMETHING: Final = {schemas.OBJECT_META: frozenset({"managedFields"})}
+
+
 def _struct_check(name: str, node: schemas.Node) -> _Check:
     """Checks of the fields are made when a field is first met: most objects use few of the hundreds that a type has."""
     short = name.rpartition(".")[2]
     wanted = ".".join(name.split(".")[-2:])
     sites = node.properties or {}
+    left_out = frozenset(node.left_out) - _EMPTY_SAYS_SOMETHING.get(name, frozenset())
+    zeros = [(key, zero) for key in node.always if key in sites and (zero := schemas.zero_of(sites[key])) is not None]
     checks: dict[str, _Check] = {}
 
     def field_check(key: str) -> _Check | None:
@@ -278,7 +283,7 @@ def _struct_check(name: str, node: schemas.Node) -> _Check:
         dropped: list[str] | None = None
         for key, item in value.items():
             item_check = checks.get(key) or field_check(key)
-            if item_check is _string and type(item) is str:
+            if item_check is _string and type(item) is str and item:
                 continue
             if item_check is None or item is None:
                 if item_check is None:
@@ -302,9 +307,17 @@ def _struct_check(name: str, node: schemas.Node) -> _Check:
                 value[key] = checked
             if len(unknown) != before:
                 unknown[before:] = [_joined(key, path) for path in unknown[before:]]
+            if not checked and key in left_out:
+                if dropped is None:
+                    dropped = [key]
+                else:
+                    dropped.append(key)
         if dropped is not None:
             for key in dropped:
                 del value[key]
+        for key, zero in zeros:
+            if key not in value:
+                value[key] = zero
         return value
 
     return check

@@ -91,13 +91,27 @@ def test_unknown_fields_are_named_and_gone() -> None:
     assert deployment == {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "spec": {"template": {"spec": {"containers": [{"name": "a"}, {"name": "b", "ports": [{}]}]}}},
+        "spec": {"template": {"spec": {"containers": [{"name": "a"}, {"name": "b", "ports": [{"containerPort": 0}]}]}}},
     }
     error = strict.strict_error(DEPLOYMENT, shape.messages()[:1])
     assert error.code == 400
     assert error.message == (
         'Deployment in version "v1" cannot be handled as a Deployment: strict decoding error: unknown field "spec.replicsa"'
     )
+
+
+def test_what_go_leaves_out_goes_and_what_it_always_writes_comes() -> None:
+    mount: Object = {"readOnly": False, "subPath": "", "mountPropagation": ""}
+    pod: Object = {"spec": {"containers": [{"name": "a", "volumeMounts": [mount], "env": [], "tty": False}], "tolerations": []}}
+    strict.check(POD, pod)
+    assert pod["spec"] == {"containers": [{"name": "a", "volumeMounts": [mount]}]}
+    assert mount == {"name": "", "mountPath": "", "mountPropagation": ""}, "a pointer to an empty string is there"
+
+
+def test_a_pointer_keeps_its_zero_and_a_struct_its_emptiness() -> None:
+    spec: Object = {"replicas": 0, "selector": {"matchLabels": {}}, "template": {}, "paused": False, "minReadySeconds": 0}
+    strict.check(DEPLOYMENT, {"spec": spec})
+    assert spec == {"replicas": 0, "selector": {}, "template": {}}
 
 
 def test_nulls_go_where_go_has_no_value_and_become_zero_where_it_must() -> None:
@@ -108,7 +122,7 @@ def test_nulls_go_where_go_has_no_value_and_become_zero_where_it_must() -> None:
     }
     strict.check(POD, pod)
     assert pod["metadata"] == {"labels": {"a": ""}}
-    assert pod["spec"] == {"containers": [{"name": "a", "args": ["x", ""]}, {}]}
+    assert pod["spec"] == {"containers": [{"name": "a", "args": ["x", ""]}, {"name": ""}]}
 
 
 def test_values_become_canonical() -> None:

@@ -18,7 +18,7 @@ _CONDITION: Final = {
     "type": "Ready",
     "status": "True",
     "reason": "Seen",
-    "message": "",
+    "message": "seen",
     "lastTransitionTime": "2026-01-02T03:04:05Z",
 }
 _HOOK: Final = (

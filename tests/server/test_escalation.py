@@ -68,7 +68,10 @@ async def test_nobody_makes_himself_an_administrator(api: Api) -> None:
     message = await refused(api, "POST", f"{SHOP}/roles", role("thief", SECRETS))
     assert message.endswith('{APIGroups:[""], Resources:["secrets"], Verbs:["get"]}')
     await refused(
-        api, "POST", f"{RBAC}/clusterroles", role("later", kind="ClusterRole", aggregationRule={"clusterRoleSelectors": []})
+        api,
+        "POST",
+        f"{RBAC}/clusterroles",
+        role("later", kind="ClusterRole", aggregationRule={"clusterRoleSelectors": [{"matchLabels": {"a": "b"}}]}),
     )
     missing = await api.ask("POST", f"{SHOP}/rolebindings", binding("me", "to-come"), user="alice")
     assert missing.status == 404, "what a role will hold is not known yet"

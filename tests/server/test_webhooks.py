@@ -316,9 +316,9 @@ async def test_a_name_that_is_yet_to_be_drawn(api: Api, hooks: Hooks) -> None:
     hooks.answers["/v"] = allow
     await put(api, "Mutating", webhook(hooks.config("/m")))
     await put(api, "Validating", webhook(hooks.config("/v")))
-    body = {"metadata": {"generateName": "web-"}, "data": {}}
+    body = {"metadata": {"generateName": "web-"}, "data": {"a": "b"}}
     answer = await api.ask("POST", MAPS, body)
-    assert answer.status == 201 and answer.json["data"] == {"seen": "yes"}
+    assert answer.status == 201 and answer.json["data"] == {"a": "b", "seen": "yes"}
     [before], [after] = hooks.requests("/m"), hooks.requests("/v")
     assert "name" not in before["object"]["metadata"] and "name" not in before
     assert after["object"]["metadata"]["name"] == answer.json["metadata"]["name"]

@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any, Final
 
 from edgekube.api.managed import elements
-from edgekube.api.schemas import Node, definition
+from edgekube.api.schemas import ZEROS, Node, definition
 
 LEAF: Final = 0
 MAP: Final = 1
@@ -29,8 +29,6 @@ OPAQUE: Final = 5
 
 #: Keys that an item may leave out: what is then meant. Both are defaults of the types that have them.
 _KEY_DEFAULTS: Final = {"protocol": "TCP"}
-#: What Go holds where a required field was left out.
-_ZEROS: Final[dict[str, Any]] = {"string": "", "integer": 0, "number": 0, "boolean": False}
 #: A name that may be left out and is then empty, as Go's decoder leaves it.
 _OPTIONAL_NAMES: Final = ("io.k8s.api.core.v1.LocalObjectReference",)
 
@@ -147,7 +145,7 @@ class Site:
         if not self.struct:
             return None
         if name in self.node.required or (name == "name" and self.struct in _OPTIONAL_NAMES):
-            return _ZEROS.get(node.type)
+            return ZEROS.get(node.type)
         return _KEY_DEFAULTS.get(name)
 
 

@@ -105,10 +105,8 @@ class SigningRequestStrategy(Strategy):
         """Only the conditions come through."""
         conditions = (obj.get("status") or {}).get("conditions")
         self.prepare_for_status_update(obj, old)
-        status = dict(old.get("status") or {})
-        if conditions is not None:
-            status["conditions"] = conditions
-        obj["status"] = status
+        status = {key: value for key, value in (old.get("status") or {}).items() if key != "conditions"}
+        obj["status"] = {**status, "conditions": conditions} if conditions else status
 
     def stamp_times(self, obj: Object, old: Object, now: str) -> None:
         """Conditions get the times that they came without."""
