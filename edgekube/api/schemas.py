@@ -65,13 +65,15 @@ class Node(msgspec.Struct, frozen=True, gc=False):
         return definition(self.ref) if self.ref else self
 
 
-#: The zero values of scalars; times, quantities and what is one thing or another have other ones.
+#: The zero values of scalars; times and what is one thing or another have other ones.
 ZEROS: Final[dict[str, str | bool | int]] = {"string": "", "boolean": False, "integer": 0, "number": 0}
 _PLAIN: Final = ("", "int32", "int64", "double", "byte")
 
 
 def zero_of(node: Node) -> str | bool | int | None:
     """What Go has where nothing was said of a scalar; None for anything else."""
+    if node.format == "quantity":
+        return "0"
     return ZEROS.get(node.type) if not node.ref and node.format in _PLAIN else None
 
 

@@ -131,10 +131,7 @@ class AddressRange:
             raise Refused(_invalid(field, shown, "must be a valid IP address")) from None
         offset = int(address) - self._base
         if address not in self.network or not 0 < offset <= self._usable:
-            why = (
-                f"failed to allocate IP {requested}: the provided IP ({requested}) is not in the valid range. "
-                f"The range of valid IPs is {self.network}"
-            )
+            why = f"failed to allocate IP {requested}: the provided network does not match the current range"
             raise Refused(_invalid(field, shown, why))
         if offset in self._owners:
             why = f"failed to allocate IP {requested}: provided IP is already allocated"

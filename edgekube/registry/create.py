@@ -53,8 +53,13 @@ async def create(registry: Registry, kind: Kind, namespace: str, obj: Object, co
     metadata = metadata_of(obj)
     if kind.resource in _NAMED_BY_UID and not metadata.get("name") and not metadata.get("generateName"):
         metadata["name"] = str(uuid.uuid4())
-    if metadata.get("name") or not metadata.get("generateName"):
+    if not metadata.get("generateName"):
         return await _create(registry, kind, namespace, obj, context, request)
+    if metadata.get("name"):
+        try:
+            return await _create(registry, kind, namespace, obj, context, request)
+        except StatusError as error:
+            raise _no_name_is_free(error) from None
     body = orjson.dumps(obj)
     for _ in range(_GENERATE_ATTEMPTS_MAX):
         metadata["name"] = identity.generated_name(obj, registry.suffix())
@@ -68,8 +73,15 @@ async def create(registry: Registry, kind: Kind, namespace: str, obj: Object, co
             taken = error
             obj = orjson.loads(body)
             metadata = metadata_of(obj)
-    why = f"{taken.message}, the server was not able to generate a unique name for the object"
-    raise StatusError("AlreadyExists", why, group=taken.group, kind=taken.kind, name=taken.name, retry_after_seconds=1)
+    raise _no_name_is_free(taken)
+
+
+def _no_name_is_free(error: StatusError) -> StatusError:
+    """Who asks for a name to be drawn is told to try again; also who has given one besides."""
+    if error.reason != "AlreadyExists":
+        return error
+    why = f"{error.message}, the server was not able to generate a unique name for the object"
+    return StatusError("AlreadyExists", why, group=error.group, kind=error.kind, name=error.name, retry_after_seconds=1)
 
 
 def _look_again(registry: Registry, kind: Kind, namespace: str, obj: Object, context: Context) -> None:

@@ -60,14 +60,12 @@ def _given_type(kind: Kind, obj: Object) -> tuple[str, str]:
 
 
 def check_scope(kind: Kind, namespace: str, obj: Object) -> None:
-    """metadata.namespace is the URL's, or is filled in from it."""
+    """metadata.namespace is the URL's, or is filled in from it; what has none loses the one that was given, as charts give it."""
     metadata = metadata_of(obj)
-    given = metadata.get("namespace") or ""
     if not kind.namespaced:
-        if given:
-            raise errors.bad_request("namespace may not be set on a cluster-scoped object")
         metadata.pop("namespace", None)
         return
+    given = metadata.get("namespace") or ""
     if not namespace:
         raise errors.bad_request("an empty namespace may not be set during creation")
     if given and given != namespace:

@@ -176,12 +176,7 @@ def _look_again(
 
 def _check_place(kind: Kind, namespace: str, name: str, new: Object) -> None:
     identity.check_name(name, new)
-    metadata = metadata_of(new)
-    given = metadata.get("namespace") or ""
-    if given and given != namespace:
-        raise errors.bad_request("the namespace of the provided object does not match the namespace sent on the request")
-    if kind.namespaced:
-        metadata["namespace"] = namespace
+    identity.check_scope(kind, namespace, new)
 
 
 def _check_revision(kind: Kind, name: str, new: Object, current: int, is_apply: bool) -> bool:

@@ -54,7 +54,7 @@ class Reviews:
             found = reviews.check_access_review(kind, obj, namespace)
             if found:
                 raise errors.invalid("authorization.k8s.io", kind, "", found)
-        obj.setdefault("metadata", {})["creationTimestamp"] = None
+        obj.setdefault("metadata", {}).pop("creationTimestamp", None)
         match kind:
             case "SelfSubjectReview":
                 obj["metadata"]["creationTimestamp"] = times.rfc3339(now)

@@ -66,7 +66,7 @@ async def test_requested_addresses_of_both_families(tmp_path: Path) -> None:
         )
         assert (made["spec"]["clusterIPs"], made["spec"]["ipFamilies"]) == (both, ["IPv6", "IPv4"])
         assert (await refusals(verbs, clusterIP="fd00:43::99"))[0][1].endswith("provided IP is already allocated")
-        assert "not in the valid range" in (await refusals(verbs, clusterIP="fd00:44::1"))[0][1]
+        assert "the provided network does not match the current range" in (await refusals(verbs, clusterIP="fd00:44::1"))[0][1]
         await verbs.delete(SERVICE, "default", "web")
         again = await verbs.create(SERVICE, "default", service("two", clusterIP="fd00:43::99"))
         assert again["spec"]["clusterIP"] == "fd00:43::99"

@@ -144,7 +144,7 @@ async def test_a_further_service_cidr_gives_addresses_while_it_is_there(tmp_path
         verbs = LocalVerbs(registry, ADMIN)
         assert "already allocated" in (await refused(verbs, clusterIP="203.0.113.10"))[0][1], "after a restart too"
         await verbs.delete(SERVICECIDR, "", "more")
-        assert "not in the valid range" in (await refused(verbs, clusterIP="203.0.113.9"))[0][1]
+        assert "the provided network does not match" in (await refused(verbs, clusterIP="203.0.113.9"))[0][1]
         kept = await verbs.patch(SERVICE, "default", "asked", {"metadata": {"labels": {"a": "b"}}})
         assert kept["spec"]["clusterIP"] == "203.0.113.10"
         await verbs.delete(SERVICE, "default", "asked")

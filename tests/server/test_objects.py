@@ -328,3 +328,49 @@ async def test_an_owner_that_is_named_twice_is_named_once(api: Api) -> None:
     again = await api.ask("PATCH", f"{CONFIGMAPS}/a", patch, content_type="application/merge-patch+json")
     assert again.json["metadata"] == made.json["metadata"]
     assert "duplicate entries after mutating admission happens" in again.headers["warning"]
+
+
+async def test_a_node_has_its_pod_cidr_in_both_fields(api: Api) -> None:
+    for name, spec in (("one", {"podCIDR": "10.42.7.0/24"}), ("other", {"podCIDRs": ["10.42.7.0/24"]})):
+        made = await api.ask("POST", "/api/v1/nodes", {"metadata": {"name": name}, "spec": spec})
+        assert (made.json["spec"]["podCIDR"], made.json["spec"]["podCIDRs"]) == ("10.42.7.0/24", ["10.42.7.0/24"])
+
+
+@pytest.mark.parametrize(("own", "shared"), [({}, True), ({"app": "web"}, False), ({"other": "x"}, False)])
+async def test_a_job_without_labels_of_its_own_has_all_of_its_templates(api: Api, own: Object, shared: bool) -> None:
+    pod = {"restartPolicy": "Never", "containers": [{"name": "main", "image": "demo:1"}]}
+    job = {
+        "metadata": {"name": "count", "labels": own},
+        "spec": {"template": {"metadata": {"labels": {"app": "web"}}, "spec": pod}},
+    }
+    made = (await api.ask("POST", "/apis/batch/v1/namespaces/default/jobs", job)).json
+    labels = made["spec"]["template"]["metadata"]["labels"]
+    assert labels["batch.kubernetes.io/job-name"] == "count" and labels["controller-uid"] == made["metadata"]["uid"]
+    assert made["metadata"]["labels"] == (labels if shared else own)
+
+
+async def test_an_old_field_of_endpoints_can_no_longer_be_written(api: Api) -> None:
+    path = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
+    endpoint = {"addresses": ["10.1.2.3"], "deprecatedTopology": {"a": "b"}}
+    made = await api.ask("POST", path, {"metadata": {"name": "web"}, "addressType": "IPv4", "endpoints": [endpoint]})
+    assert made.json["endpoints"] == [{"addresses": ["10.1.2.3"], "conditions": {}}]
+    changed = {**made.json, "endpoints": [{**endpoint, "addresses": ["10.1.2.4"]}]}
+    assert (await api.ask("PUT", f"{path}/web", changed)).json["endpoints"] == [{"addresses": ["10.1.2.4"], "conditions": {}}]
+
+
+async def test_a_name_that_is_taken_where_one_might_have_been_drawn(api: Api) -> None:
+    body = {"metadata": {"name": "taken", "generateName": "any-"}}
+    assert (await api.ask("POST", CONFIGMAPS, body)).status == 201
+    again = await api.ask("POST", CONFIGMAPS, body)
+    assert (again.status, again.headers["retry-after"], again.json["details"]["retryAfterSeconds"]) == (409, "1", 1)
+    assert again.json["message"] == (
+        'configmaps "taken" already exists, the server was not able to generate a unique name for the object'
+    )
+
+
+async def test_nobody_manages_what_is_empty_and_always_there(api: Api) -> None:
+    """Nor what is inside of something that has no type: all of it is one field."""
+    path = "/apis/apps/v1/namespaces/default/controllerrevisions"
+    made = await api.ask("POST", path, {"metadata": {"name": "web-1"}, "data": {"a": {"b": "c"}}, "revision": 0})
+    [entry] = made.json["metadata"]["managedFields"]
+    assert made.json["revision"] == 0 and entry["fieldsV1"] == {"f:data": {}}

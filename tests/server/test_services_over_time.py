@@ -107,7 +107,7 @@ async def test_requests_that_cannot_be_met(api: Api) -> None:
     await made(api, "taken", clusterIP="10.43.0.77")
     for spec, words in (
         ({"clusterIP": "10.43.0.77"}, "failed to allocate IP 10.43.0.77: provided IP is already allocated"),
-        ({"clusterIP": "192.0.2.1"}, "the provided IP (192.0.2.1) is not in the valid range"),
+        ({"clusterIP": "192.0.2.1"}, "failed to allocate IP 192.0.2.1: the provided network does not match the current range"),
         ({"clusterIP": "10.43.0.300"}, "must be a valid IP address"),
         ({"type": "NodePort", "ports": [{"port": 1, "nodePort": 80}]}, "provided port is not in the valid range"),
     ):

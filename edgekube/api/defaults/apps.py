@@ -16,6 +16,8 @@ from edgekube.api.defaults.fill import Scalars, fill_empty, fill_missing, items,
 from edgekube.api.defaults.podspec import default_claim_spec, default_template
 from edgekube.api.objects import Object
 
+#: What stands for spec.templateGeneration of older versions.
+TEMPLATE_GENERATION: Final = "deprecated.daemonset.template.generation"
 _RETAIN: Final[Scalars] = {"whenDeleted": "Retain", "whenScaled": "Retain"}
 _DAEMON_STATUS: Final[Scalars] = {
     "currentNumberScheduled": 0,
@@ -55,6 +57,8 @@ def default_daemon_set(daemon_set: Object) -> None:
     _rolling_update(spec, "updateStrategy", {"maxUnavailable": 1, "maxSurge": 0})
     part(spec, "template")
     default_template(spec)
+    # A field of older versions, which the registry counts up.
+    fill_missing(part(part(daemon_set, "metadata"), "annotations"), {TEMPLATE_GENERATION: "0"})
     fill_missing(part(daemon_set, "status"), _DAEMON_STATUS)
 
 

@@ -40,7 +40,7 @@ def default_job(job: Object) -> None:
     if labels:
         metadata = part(job, "metadata")
         if not metadata.get("labels"):
-            metadata["labels"] = dict(labels)
+            metadata["labels"] = labels  # the same map: see registry.strategies.workloads
     _default_nested(spec)
     part(job, "status")
 

@@ -15,13 +15,13 @@ from typing import Final
 import orjson
 
 from edgekube.api import podstate, taints
+from edgekube.api.defaults.apps import TEMPLATE_GENERATION
 from edgekube.api.kinds import DAEMONSET
 from edgekube.api.objects import Object, annotations_of, name_of, namespace_of
 from edgekube.api.ownership import controller_reference
 from edgekube.api.pod_facts import PodFacts
 from edgekube.api.revisions import POD_LABEL
 
-GENERATION_ANNOTATION: Final = "deprecated.daemonset.template.generation"
 GENERATION_LABEL: Final = "pod-template-generation"
 _NAME_FIELD: Final = "metadata.name"
 _REQUIRED: Final = "requiredDuringSchedulingIgnoredDuringExecution"
@@ -61,7 +61,7 @@ def _is_about(toleration: Object, wanted: Object) -> bool:
 
 def template_generation(daemon: Object) -> str | None:
     """The annotation that apps/v1 shows for the field of older versions."""
-    text = annotations_of(daemon).get(GENERATION_ANNOTATION)
+    text = annotations_of(daemon).get(TEMPLATE_GENERATION)
     try:
         return None if text is None else str(int(text))
     except ValueError:

@@ -22,7 +22,13 @@ from edgekube.registry.strategies.namespaces import NamespaceStrategy
 from edgekube.registry.strategies.pods import PodStrategy
 from edgekube.registry.strategies.services import ServiceStrategy
 from edgekube.registry.strategies.storage import ClaimStrategy, CsiDriverStrategy, VolumeStrategy
-from edgekube.registry.strategies.workloads import DaemonSetStrategy, JobStrategy, NodeStrategy, SigningRequestStrategy
+from edgekube.registry.strategies.workloads import (
+    DaemonSetStrategy,
+    EndpointSliceStrategy,
+    JobStrategy,
+    NodeStrategy,
+    SigningRequestStrategy,
+)
 
 _BY_RESOURCE: Final[dict[str, type[Strategy]]] = {
     "certificatesigningrequests.certificates.k8s.io": SigningRequestStrategy,

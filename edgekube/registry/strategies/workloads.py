@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from edgekube.api.defaults.apps import TEMPLATE_GENERATION
 from edgekube.api.objects import Object, metadata_of
 from edgekube.api.verbs import UserInfo
 from edgekube.registry.strategies.base import Strategy
 
-TEMPLATE_GENERATION: Final = "deprecated.daemonset.template.generation"
 _INT64_DIGITS: Final = 19
 
 
@@ -33,7 +33,7 @@ class JobStrategy(Strategy):
             "controller-uid": uid,
             "job-name": name,
         }
-        if labels and metadata.get("labels") == labels:  # the Job has its template's labels, then, these among them
+        if labels and metadata.get("labels") is labels:  # by its default the very same map: what goes into one is in both
             metadata["labels"] = {**ours, **labels}
         spec["template"]["metadata"]["labels"] = {**ours, **labels}
         selector = spec.get("selector") or {}
@@ -71,6 +71,24 @@ def _annotate_generation(obj: Object, generation: int) -> None:
         annotations[TEMPLATE_GENERATION] = str(generation)
     if annotations or "annotations" in metadata:
         metadata["annotations"] = annotations
+
+
+class EndpointSliceStrategy(Strategy):
+    """A field of v1beta1 that v1 has for reading only."""
+
+    def prepare_for_create(self, obj: Object, user: UserInfo) -> None:
+        super().prepare_for_create(obj, user)
+        _without_topology(obj)
+
+    def prepare_for_update(self, obj: Object, old: Object) -> None:
+        super().prepare_for_update(obj, old)
+        if obj.get("endpoints") != old.get("endpoints"):
+            _without_topology(obj)
+
+
+def _without_topology(obj: Object) -> None:
+    for endpoint in obj.get("endpoints") or ():
+        endpoint.pop("deprecatedTopology", None)
 
 
 class NodeStrategy(Strategy):
