@@ -24,7 +24,6 @@ from edgekube.registry.strategies.services import ServiceStrategy
 from edgekube.registry.strategies.storage import ClaimStrategy, CsiDriverStrategy, VolumeStrategy
 from edgekube.registry.strategies.workloads import (
     DaemonSetStrategy,
-    EndpointSliceStrategy,
     JobStrategy,
     NodeStrategy,
     SigningRequestStrategy,

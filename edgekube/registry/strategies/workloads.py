@@ -73,24 +73,6 @@ def _annotate_generation(obj: Object, generation: int) -> None:
         metadata["annotations"] = annotations
 
 
-class EndpointSliceStrategy(Strategy):
-    """A field of v1beta1 that v1 has for reading only."""
-
-    def prepare_for_create(self, obj: Object, user: UserInfo) -> None:
-        super().prepare_for_create(obj, user)
-        _without_topology(obj)
-
-    def prepare_for_update(self, obj: Object, old: Object) -> None:
-        super().prepare_for_update(obj, old)
-        if obj.get("endpoints") != old.get("endpoints"):
-            _without_topology(obj)
-
-
-def _without_topology(obj: Object) -> None:
-    for endpoint in obj.get("endpoints") or ():
-        endpoint.pop("deprecatedTopology", None)
-
-
 class NodeStrategy(Strategy):
     """A node's agent registers it with its status."""
 
