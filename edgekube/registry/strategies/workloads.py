@@ -26,7 +26,7 @@ class JobStrategy(Strategy):
             return
         metadata = metadata_of(obj)
         uid, name = str(metadata.get("uid") or ""), str(metadata.get("name") or "")
-        labels = metadata_of(spec["template"]).get("labels") or {}
+        labels: Object = metadata_of(spec["template"]).get("labels") or {}
         ours = {
             "batch.kubernetes.io/controller-uid": uid,
             "batch.kubernetes.io/job-name": name,
