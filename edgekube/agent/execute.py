@@ -12,7 +12,6 @@ import functools
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, cast
 
 import orjson
 import trio
@@ -51,14 +50,12 @@ from edgekube.agent.volumes.record import read_record
 from edgekube.agent.volumes.setup import remove_pod_directory
 from edgekube.agent.volumes.source import Mounted, VolumeSource
 from edgekube.api.errors import StatusError
-from edgekube.api.kinds import KINDS, POD, Kind
+from edgekube.api.kinds import POD, RUNTIMECLASS
 from edgekube.api.objects import Object, name_of, namespace_of, uid_of
 from edgekube.api.verbs import DeleteOptions
 from edgekube.containerd.model import ContainerConfig, IdMapping, RuntimeFailure, SandboxConfig
 
 log = logging.getLogger("edgekube.agent")
-
-_RUNTIMECLASS: Final = cast(Kind, KINDS.by_resource("node.k8s.io", "v1", "runtimeclasses"))
 
 
 def make_pods_directory(directory: Path) -> None:
@@ -143,7 +140,7 @@ class Executor:
         name = spec_of(pod).get("runtimeClassName")
         if not name:
             return ""
-        return str((await self._node.verbs.get(_RUNTIMECLASS, "", name)).get("handler") or "")
+        return str((await self._node.verbs.get(RUNTIMECLASS, "", name)).get("handler") or "")
 
     async def stop_sandbox(self, sandbox_id: str) -> None:
         await self._node.runtime.stop_sandbox(sandbox_id)

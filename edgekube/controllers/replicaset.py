@@ -22,7 +22,7 @@ from edgekube.api import podstate
 from edgekube.api.calls import Call, Create, Delete, Later, Report
 from edgekube.api.controller import Change, Controller, Key, KeysFor, Moment, controlled_by, itself, key_of, looks_alike
 from edgekube.api.errors import StatusError
-from edgekube.api.kinds import KINDS, POD, REPLICASET, Kind
+from edgekube.api.kinds import POD, REPLICASET, REPLICATIONCONTROLLER, Kind
 from edgekube.api.objects import Object, controller_of, is_deleting, labels_of, name_of, namespace_of, uid_of
 from edgekube.api.ownership import controller_reference
 from edgekube.api.pod_claims import claim_pods
@@ -32,10 +32,6 @@ from edgekube.api.selectors.labels import LabelSelector, label_selector_of, labe
 from edgekube.api.statuses import status_calls, with_condition, without_condition
 from edgekube.api.verbs import DeleteOptions
 from edgekube.api.view import View
-
-_REPLICATION_CONTROLLER: Final = KINDS.by_kind("v1", "ReplicationController")
-assert _REPLICATION_CONTROLLER is not None, "the table of kinds has ReplicationController"
-REPLICATIONCONTROLLER: Final[Kind] = _REPLICATION_CONTROLLER
 
 
 def plan(kind: Kind, view: View, key: Key, now: Moment) -> list[Call]:

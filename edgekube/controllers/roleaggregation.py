@@ -15,20 +15,10 @@ from typing import Final
 
 from edgekube.api.calls import Call, Update
 from edgekube.api.controller import Change, Controller, Key, Moment, sides
-from edgekube.api.kinds import KINDS, Kind
+from edgekube.api.kinds import CLUSTERROLE
 from edgekube.api.objects import Object, is_deleting, labels_of, name_of
 from edgekube.api.selectors.labels import label_selector_of
 from edgekube.api.view import View
-
-
-def _kind() -> Kind:
-    row = KINDS.by_kind("rbac.authorization.k8s.io/v1", "ClusterRole")
-    if row is None:
-        raise LookupError("ClusterRole is not in the table of kinds")
-    return row
-
-
-CLUSTERROLE: Final = _kind()
 
 
 def _selectors(role: Object) -> list[Object]:

@@ -21,7 +21,7 @@ import trio
 from edgekube import limits
 from edgekube.api import bootstrap_tokens, cluster_facts, cluster_info
 from edgekube.api.errors import StatusError
-from edgekube.api.kinds import CONFIGMAP, KINDS, SECRET, Kind
+from edgekube.api.kinds import CONFIGMAP, ROLE, ROLEBINDING, SECRET
 from edgekube.api.objects import Object, is_deleting, name_of, uid_of
 from edgekube.api.verbs import DeleteOptions, ListOptions, Verbs
 from edgekube.reconcile.by_name import ByName
@@ -110,15 +110,9 @@ async def _write(verbs: Verbs, facts: Object, raw: bytes | None, secrets: list[O
 
 
 async def _let_it_be_read(verbs: Verbs) -> None:
-    for plural, obj in zip(("roles", "rolebindings"), cluster_info.reading_rights(), strict=True):
+    for kind, obj in zip((ROLE, ROLEBINDING), cluster_info.reading_rights(), strict=True):
         try:
-            await verbs.create(_kind(plural), cluster_info.NAMESPACE, obj)
+            await verbs.create(kind, cluster_info.NAMESPACE, obj)
         except StatusError as error:
             if error.reason != "AlreadyExists":
                 log.warning("cluster-info cannot be opened to everybody why=%r", error.message)
-
-
-def _kind(plural: str) -> Kind:
-    kind = KINDS.by_resource("rbac.authorization.k8s.io", "v1", plural)
-    assert kind is not None
-    return kind

@@ -21,23 +21,10 @@ from edgekube.admission import (
     tolerations,
 )
 from edgekube.admission.request import CREATE, UPDATE, AdmissionRequest
-from edgekube.api.kinds import KINDS, Kind
+from edgekube.api.kinds import INGRESSCLASS, PRIORITYCLASS, RUNTIMECLASS, STORAGECLASS
 from edgekube.api.objects import Object
 from edgekube.registry import accounts
 from edgekube.registry.state import Registry
-
-
-def _row(group: str, version: str, plural: str) -> Kind:
-    row = KINDS.by_resource(group, version, plural)
-    if row is None:
-        raise LookupError(f"{plural}.{group} is not in the table of kinds")
-    return row
-
-
-_PRIORITYCLASS: Final = _row("scheduling.k8s.io", "v1", "priorityclasses")
-_RUNTIMECLASS: Final = _row("node.k8s.io", "v1", "runtimeclasses")
-_STORAGECLASS: Final = _row("storage.k8s.io", "v1", "storageclasses")
-_INGRESSCLASS: Final = _row("networking.k8s.io", "v1", "ingressclasses")
 
 _KINDS: Final = frozenset({
     "pods", "nodes", "persistentvolumeclaims", "ingresses.networking.k8s.io", "priorityclasses.scheduling.k8s.io",
@@ -48,7 +35,7 @@ _KINDS: Final = frozenset({
 def wants(registry: Registry, request: AdmissionRequest) -> bool:
     resource = request.kind.resource
     if request.operation == UPDATE:
-        return resource == _PRIORITYCLASS.resource or (resource == "pods" and not request.subresource)
+        return resource == PRIORITYCLASS.resource or (resource == "pods" and not request.subresource)
     return resource in _KINDS and request.operation == CREATE and not request.subresource
 
 
@@ -63,13 +50,13 @@ async def admit(registry: Registry, request: AdmissionRequest) -> None:
         case "nodes":
             tolerations.admit_node(obj)
         case "persistentvolumeclaims":
-            default_classes.admit_claim(obj, registry.classes(_STORAGECLASS))
+            default_classes.admit_claim(obj, registry.classes(STORAGECLASS))
         case "ingresses.networking.k8s.io":
-            default_classes.admit_ingress(obj, registry.classes(_INGRESSCLASS))
+            default_classes.admit_ingress(obj, registry.classes(INGRESSCLASS))
         case "certificatesigningrequests.certificates.k8s.io":
             certificate_subject.admit(obj)
         case "priorityclasses.scheduling.k8s.io":
-            priority.may_be_default(obj, registry.classes(_PRIORITYCLASS))
+            priority.may_be_default(obj, registry.classes(PRIORITYCLASS))
     if request.kind.resource in in_use.FINALIZERS:
         in_use.protect(request.kind.resource, obj)
 
@@ -82,7 +69,7 @@ async def _pod(registry: Registry, request: AdmissionRequest, pod: Object) -> No
     account = await accounts.check(registry, request, pod)
     if account is not None:
         service_account.admit(pod, account, registry.suffix())
-    priority.admit(pod, registry.classes(_PRIORITYCLASS))
+    priority.admit(pod, registry.classes(PRIORITYCLASS))
     tolerations.admit_pod(pod)
     wanted = pod["spec"].get("runtimeClassName") or ""
-    runtime_class.admit(pod, wanted, await registry.find(_RUNTIMECLASS, "", wanted) if wanted else None)
+    runtime_class.admit(pod, wanted, await registry.find(RUNTIMECLASS, "", wanted) if wanted else None)

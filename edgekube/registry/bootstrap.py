@@ -18,7 +18,7 @@ import trio
 
 from edgekube.admission.priority import SYSTEM_CLASSES
 from edgekube.api.errors import StatusError
-from edgekube.api.kinds import ENDPOINTS, ENDPOINTSLICE, KINDS, NAMESPACE, SERVICE, Kind
+from edgekube.api.kinds import ENDPOINTS, ENDPOINTSLICE, NAMESPACE, PRIORITYCLASS, SERVICE, SERVICECIDR, Kind, built_in
 from edgekube.api.objects import Object, annotations_of, metadata_of, name_of, namespace_of
 from edgekube.api.verbs import UserInfo
 from edgekube.registry.flowcontrol import default_flow_objects
@@ -45,11 +45,11 @@ async def bootstrap(
         await _ensure(verbs, NAMESPACE, {"metadata": {"name": name}})
     for name, value, description in SYSTEM_CLASSES:
         row = {"metadata": {"name": name}, "value": value, "description": description}
-        await _ensure(verbs, _row("scheduling.k8s.io", "v1", "priorityclasses"), row)
+        await _ensure(verbs, PRIORITYCLASS, row)
     for obj in default_flow_objects():
-        await _ensure(verbs, _row_of(obj), obj)
+        await _ensure(verbs, built_in(obj["apiVersion"], obj["kind"]), obj)
     for obj in rbac:
-        await _reconcile_role(verbs, _row_of(obj), obj)
+        await _reconcile_role(verbs, built_in(obj["apiVersion"], obj["kind"]), obj)
     await _service_range(verbs, service_cidr)
     await _kubernetes_service(verbs, addresses, port, service_cidr)
 
@@ -74,20 +74,6 @@ async def keep_kubernetes_service(
             await _kubernetes_service(verbs, addresses(), port, service_cidr)
         except StatusError as error:
             log.warning("the kubernetes service could not be mended, trying again why=%r", error.message)
-
-
-def _row(group: str, version: str, plural: str) -> Kind:
-    row = KINDS.by_resource(group, version, plural)
-    if row is None:
-        raise LookupError(f"{plural}.{group} is not in the table of kinds")
-    return row
-
-
-def _row_of(obj: Object) -> Kind:
-    row = KINDS.by_kind(obj["apiVersion"], obj["kind"])
-    if row is None:
-        raise LookupError(f"{obj['apiVersion']} {obj['kind']} is not in the table of kinds")
-    return row
 
 
 async def _ensure(verbs: LocalVerbs, kind: Kind, obj: Object) -> Object:
@@ -127,7 +113,7 @@ async def _reconcile_role(verbs: LocalVerbs, kind: Kind, wanted: Object) -> None
 
 
 async def _service_range(verbs: LocalVerbs, service_cidr: str) -> None:
-    kind = _row("networking.k8s.io", "v1", "servicecidrs")
+    kind = SERVICECIDR
     cidrs = [str(ip_network(cidr.strip())) for cidr in service_cidr.split(",")]
     current = await _ensure(verbs, kind, {"metadata": {"name": "kubernetes"}, "spec": {"cidrs": cidrs}})
     if current["spec"]["cidrs"] == cidrs[:1] != cidrs:  # the cluster got a second family; nothing else may change

@@ -15,7 +15,7 @@ from typing import Any, Final
 import orjson
 
 from edgekube.api import pod_address
-from edgekube.api.kinds import EVENT, KINDS, PODADDRESS, Kind
+from edgekube.api.kinds import EVENT, HORIZONTALPODAUTOSCALER, PODADDRESS, Kind
 from edgekube.api.objects import Object, metadata_of
 
 Convert = Callable[[bytes], bytes]
@@ -36,8 +36,6 @@ _METRICS: Final = "autoscaling.alpha.kubernetes.io/metrics"
 _CURRENT_METRICS: Final = "autoscaling.alpha.kubernetes.io/current-metrics"
 _CONDITIONS: Final = "autoscaling.alpha.kubernetes.io/conditions"
 _BEHAVIOR: Final = "autoscaling.alpha.kubernetes.io/behavior"
-
-_AUTOSCALING_V2: Final = KINDS.by_resource("autoscaling", "v2", "horizontalpodautoscalers")
 
 
 def _renamed(obj: Object, names: dict[str, str], api_version: str) -> Object:
@@ -161,8 +159,8 @@ def storage_kind(kind: Kind) -> Kind:
     """The row whose version is on disk."""
     if kind.group == "events.k8s.io":
         return EVENT
-    if kind.group == "autoscaling" and kind.version == "v1" and _AUTOSCALING_V2 is not None:
-        return _AUTOSCALING_V2
+    if kind.group == "autoscaling" and kind.version == "v1":
+        return HORIZONTALPODAUTOSCALER
     return kind
 
 

@@ -23,7 +23,7 @@ from edgekube.admission.quota.meters import changes_with_time, meter_of
 from edgekube.admission.request import CREATE, UPDATE, AdmissionRequest
 from edgekube.api import quantities
 from edgekube.api.errors import StatusError
-from edgekube.api.kinds import KINDS, Kind
+from edgekube.api.kinds import RESOURCEQUOTA
 from edgekube.api.objects import Object, metadata_of, name_of
 from edgekube.api.verbs import UserInfo
 from edgekube.registry import writing
@@ -33,15 +33,6 @@ from edgekube.registry.standing import QUOTAS
 from edgekube.registry.state import Registry
 from edgekube.store.protocol import Key, KeyMissing, RevisionConflict, StoreError
 
-
-def _kind() -> Kind:
-    row = KINDS.by_resource("", "v1", "resourcequotas")
-    if row is None:
-        raise LookupError("resourcequotas is not in the table of kinds")
-    return row
-
-
-RESOURCEQUOTA: Final = _kind()
 _SYSTEM: Final = UserInfo("system:apiserver", groups=("system:masters",))
 _MEMORY: Final = "ResourceQuota"
 _ATTEMPTS_MAX: Final = 20

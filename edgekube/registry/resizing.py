@@ -14,21 +14,11 @@ from typing import Final
 
 from edgekube.admission import resizing
 from edgekube.admission.request import CREATE, UPDATE, AdmissionRequest
-from edgekube.api.kinds import KINDS, NODE, Kind
+from edgekube.api.kinds import NODE, STORAGECLASS
 from edgekube.api.objects import labels_of, metadata_of
 from edgekube.registry.state import Registry
 
 _TOPOLOGY: Final = ("topology.kubernetes.io/zone", "topology.kubernetes.io/region")
-
-
-def _storage_class() -> Kind:
-    row = KINDS.by_resource("storage.k8s.io", "v1", "storageclasses")
-    if row is None:
-        raise LookupError("storageclasses.storage.k8s.io is not in the table of kinds")
-    return row
-
-
-_STORAGECLASS: Final = _storage_class()
 
 
 class _Growing:
@@ -42,7 +32,7 @@ class _Growing:
         if request.kind.resource == "persistentvolumeclaims":
             if resizing.grows(new, old):
                 name = resizing.class_of(new)
-                resizing.check_claim(new, old, await registry.find(_STORAGECLASS, "", name) if name else None)
+                resizing.check_claim(new, old, await registry.find(STORAGECLASS, "", name) if name else None)
             return
         node = (new.get("spec") or {}).get("nodeName")
         if node and metadata_of(new).get("generation") != metadata_of(old).get("generation"):

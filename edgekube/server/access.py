@@ -17,16 +17,13 @@ import trio
 from edgekube import limits
 from edgekube.admission.rbac import RoleIndex
 from edgekube.api.errors import StatusError
-from edgekube.api.kinds import KINDS, Kind
+from edgekube.api.kinds import CLUSTERROLE, CLUSTERROLEBINDING, ROLE, ROLEBINDING, Kind
 from edgekube.api.objects import revision_of
 from edgekube.api.verbs import BOOKMARK, DELETED, ListOptions, Verbs
 
 log = logging.getLogger("edgekube.server")
 
-_API: Final = "rbac.authorization.k8s.io/v1"
-RBAC_KINDS: Final = tuple(
-    row for name in ("ClusterRole", "Role", "ClusterRoleBinding", "RoleBinding") if (row := KINDS.by_kind(_API, name))
-)
+RBAC_KINDS: Final = (CLUSTERROLE, ROLE, CLUSTERROLEBINDING, ROLEBINDING)
 
 
 async def follow_roles(verbs: Verbs, index: RoleIndex, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

@@ -10,29 +10,18 @@ Next: admission.node_graph, admission.node_authorizer.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 import orjson
 import trio
 
 from edgekube.admission.node_graph import NodeGraph
-from edgekube.api.kinds import KINDS, POD, Kind
+from edgekube.api.kinds import PERSISTENTVOLUME, POD, VOLUMEATTACHMENT, Kind
 from edgekube.api.objects import Object, name_of, namespace_of, revision_of
 from edgekube.api.verbs import DELETED, Verbs, WatchEvent
 from edgekube.reconcile.follow import follow
 
 _Name: TypeAlias = tuple[str, str]
-
-
-def _row(api_version: str, kind: str) -> Kind:
-    row = KINDS.by_kind(api_version, kind)
-    if row is None:
-        raise LookupError(f"{api_version} {kind} is not in the table of kinds")
-    return row
-
-
-_VOLUME: Final = _row("v1", "PersistentVolume")
-_ATTACHMENT: Final = _row("storage.k8s.io/v1", "VolumeAttachment")
 
 
 class _Followed:
@@ -83,10 +72,10 @@ def followed_by(graph: NodeGraph) -> dict[Kind, _Followed]:
     """What there is to follow, and how each kind gets into the graph."""
     return {
         POD: _Followed(graph.put_pod, lambda name: graph.remove_pod(*name), graph.pods),
-        _VOLUME: _Followed(
+        PERSISTENTVOLUME: _Followed(
             graph.put_volume, lambda name: graph.remove_volume(name[1]), lambda: [("", name) for name in graph.volumes()]
         ),
-        _ATTACHMENT: _Followed(
+        VOLUMEATTACHMENT: _Followed(
             graph.put_attachment,
             lambda name: graph.remove_attachment(name[1]),
             lambda: [("", name) for name in graph.attachments()],

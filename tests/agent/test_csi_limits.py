@@ -11,12 +11,11 @@ import trio
 
 from edgekube.agent.csi import measuring
 from edgekube.agent.csi.client import CsiClient, CsiFailure
-from edgekube.agent.csi.drivers import CSINODE, CsiDrivers
+from edgekube.agent.csi.drivers import CsiDrivers
 from edgekube.agent.csi.expansion import Expansions, InUse
-from edgekube.agent.csi.objects import CSIDRIVER
 from edgekube.agent.csi.options import attachment_name, update_seconds
 from edgekube.agent.csi.places import Places
-from edgekube.agent.csi.volumes import ATTACHMENT, CsiVolumes
+from edgekube.agent.csi.volumes import CsiVolumes
 from edgekube.agent.fieldrefs import Surroundings
 from edgekube.agent.local_volumes import Directories
 from edgekube.agent.names import PodPaths
@@ -24,10 +23,9 @@ from edgekube.agent.problems import VolumesProblem
 from edgekube.agent.references import References
 from edgekube.agent.tokens import TokenSource
 from edgekube.agent.volumes import setup
-from edgekube.agent.volumes.claims import CLAIM, VOLUME
 from edgekube.agent.volumes.in_use import VolumesInUse
 from edgekube.agent.volumes.source import VolumeSource
-from edgekube.api.kinds import NAMESPACE, NODE
+from edgekube.api.kinds import CSIDRIVER, CSINODE, NAMESPACE, NODE, PERSISTENTVOLUME, PERSISTENTVOLUMECLAIM, VOLUMEATTACHMENT
 from edgekube.api.objects import Object, uid_of
 from edgekube.api.verbs import UserInfo
 from edgekube.registry.local import LocalVerbs
@@ -49,12 +47,14 @@ POD: Object = {
 async def a_claim(verbs: LocalVerbs) -> None:
     modes = {"accessModes": ["ReadWriteOnce"]}
     spec = {**modes, "volumeName": "far", "storageClassName": "", "resources": {"requests": {"storage": "1Mi"}}}
-    claim = await verbs.create(CLAIM, "default", {"metadata": {"name": "far", "namespace": "default"}, "spec": spec})
+    claim = await verbs.create(
+        PERSISTENTVOLUMECLAIM, "default", {"metadata": {"name": "far", "namespace": "default"}, "spec": spec}
+    )
     reference = {"kind": "PersistentVolumeClaim", "namespace": "default", "name": "far", "uid": uid_of(claim)}
     source = {"driver": NAME, "volumeHandle": "vol-far"}
     volume = {**modes, "capacity": {"storage": "1Mi"}, "claimRef": reference, "csi": source}
-    await verbs.create(VOLUME, "", {"metadata": {"name": "far"}, "spec": volume})
-    await verbs.patch(CLAIM, "default", "far", {"status": {"phase": "Bound"}}, subresource="status")
+    await verbs.create(PERSISTENTVOLUME, "", {"metadata": {"name": "far"}, "spec": volume})
+    await verbs.patch(PERSISTENTVOLUMECLAIM, "default", "far", {"status": {"phase": "Bound"}}, subresource="status")
 
 
 async def test_a_node_that_may_have_no_more_volumes_rejects_the_pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,9 +91,9 @@ async def test_a_node_that_may_have_no_more_volumes_rejects_the_pod(tmp_path: Pa
         await a_claim(verbs)
         name = attachment_name("vol-far", NAME, "n1")
         spec = {"attacher": NAME, "nodeName": "n1", "source": {"persistentVolumeName": "far"}}
-        await verbs.create(ATTACHMENT, "", {"metadata": {"name": name}, "spec": spec})
+        await verbs.create(VOLUMEATTACHMENT, "", {"metadata": {"name": name}, "spec": spec})
         refusal = {"status": {"attached": False, "attachError": {"message": "five are attached", "errorCode": 8}}}
-        await verbs.patch(ATTACHMENT, "", name, refusal, subresource="status")
+        await verbs.patch(VOLUMEATTACHMENT, "", name, refusal, subresource="status")
 
         in_use = VolumesInUse()
         in_use.changed = lambda: in_use.told(in_use.names())
@@ -141,16 +141,16 @@ async def test_who_takes_back_a_size_that_failed_for_good_is_not_kept_to_it(tmp_
         async def looked() -> str:
             """What the claim says once the node has looked."""
             await expansions._look(in_use)
-            claim = await verbs.get(CLAIM, "default", "far")
+            claim = await verbs.get(PERSISTENTVOLUMECLAIM, "default", "far")
             return str(claim["status"]["allocatedResourceStatuses"]["storage"])
 
         source = VolumeSource("far", "csi", {"driver": NAME, "volumeHandle": "vol-far"}, volume="far")
         in_use = InUse(POD, "far", source, refuse, lambda about, kind, reason, message: told.append(reason))
         expansions = Expansions(verbs, "n1", time.time)
         # It asks for 1Mi, as before somebody had it grow to 9Mi for a while.
-        await verbs.patch(VOLUME, "", "far", {"spec": {"capacity": {"storage": "9Mi"}}})
+        await verbs.patch(PERSISTENTVOLUME, "", "far", {"spec": {"capacity": {"storage": "9Mi"}}})
         pending = {"capacity": {"storage": "1Mi"}, "allocatedResourceStatuses": {"storage": "NodeResizePending"}}
-        await verbs.patch(CLAIM, "default", "far", {"status": pending}, subresource="status")
+        await verbs.patch(PERSISTENTVOLUMECLAIM, "default", "far", {"status": pending}, subresource="status")
         assert await looked() == "NodeResizeInProgress", "it had not failed before"
         assert await looked() == "NodeResizeInfeasible", "9Mi is not what anybody wants any more"
         assert told == ["VolumeResizeFailed"] * 2

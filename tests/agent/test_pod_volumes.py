@@ -11,17 +11,13 @@ from typing import Any
 import grpc
 import pytest
 
-from edgekube.agent.csi.drivers import CSINODE
-from edgekube.agent.csi.objects import CSIDRIVER
 from edgekube.agent.csi.options import attachment_name, inline_handle
-from edgekube.agent.csi.volumes import ATTACHMENT
 from edgekube.agent.statistics.collecting import collect
 from edgekube.agent.volumes.block import loop_of
-from edgekube.agent.volumes.claims import CLAIM, VOLUME
 from edgekube.agent.volumes.mounts import mounted_under
 from edgekube.agent.volumes.read_only import supported
 from edgekube.api.errors import StatusError
-from edgekube.api.kinds import NODE, POD, SECRET
+from edgekube.api.kinds import CSIDRIVER, CSINODE, NODE, PERSISTENTVOLUME, PERSISTENTVOLUMECLAIM, POD, SECRET, VOLUMEATTACHMENT
 from edgekube.api.objects import Object, uid_of
 from edgekube.api.verbs import DeleteOptions
 from edgekube.containerd import oci
@@ -38,11 +34,11 @@ async def bound(node: Node, name: str, **spec: Any) -> Object:
         "metadata": {"name": name, "namespace": "default"},
         "spec": {**modes, "volumeName": name, "storageClassName": "", "resources": {"requests": {"storage": "1Mi"}}},
     }
-    claim = await node.verbs.create(CLAIM, "default", body)
+    claim = await node.verbs.create(PERSISTENTVOLUMECLAIM, "default", body)
     reference = {"kind": "PersistentVolumeClaim", "namespace": "default", "name": name, "uid": uid_of(claim)}
     volume = {"metadata": {"name": name}, "spec": {**modes, "capacity": {"storage": "1Mi"}, "claimRef": reference, **spec}}
-    await node.verbs.create(VOLUME, "", volume)
-    return await node.verbs.patch(CLAIM, "default", name, {"status": {"phase": "Bound"}}, subresource="status")
+    await node.verbs.create(PERSISTENTVOLUME, "", volume)
+    return await node.verbs.patch(PERSISTENTVOLUMECLAIM, "default", name, {"status": {"phase": "Bound"}}, subresource="status")
 
 
 def here(node: Node) -> Object:
@@ -70,7 +66,7 @@ async def test_claims_of_directories(node: Node, tmp_path: Path) -> None:
     assert (tmp_path / "local").stat().st_gid == 4321 and (tmp_path / "host").stat().st_gid != 4321
 
     await node.stop()
-    await node.verbs.delete(CLAIM, "default", "local")
+    await node.verbs.delete(PERSISTENTVOLUMECLAIM, "default", "local")
     await node.start()
     await node.until_running("uses")
     await node.delete("uses")
@@ -167,7 +163,7 @@ async def test_a_file_as_a_block_device(node: Node, tmp_path: Path) -> None:
 async def test_a_volume_brings_its_group(node: Node, tmp_path: Path) -> None:
     await bound(node, "grouped", hostPath={"path": str(tmp_path)})
     annotation = {"metadata": {"annotations": {"pv.beta.kubernetes.io/gid": "5432"}}}
-    await node.verbs.patch(VOLUME, "", "grouped", annotation)
+    await node.verbs.patch(PERSISTENTVOLUME, "", "grouped", annotation)
     main = mounting("grouped", readOnly=True, recursiveReadOnly="IfPossible")
     await node.create("member", [main], volumes=claimed("grouped"))
     pod = await node.until_running("member")
@@ -362,9 +358,9 @@ async def test_what_somebody_attaches_is_waited_for(node: Node, serving: Serving
     assert driver.called("NodeStageVolume") == []
     name = attachment_name("vol-far", NAME, "edge-1")
     spec = {"attacher": NAME, "nodeName": "edge-1", "source": {"persistentVolumeName": "far"}}
-    await node.verbs.create(ATTACHMENT, "", {"metadata": {"name": name}, "spec": spec})
+    await node.verbs.create(VOLUMEATTACHMENT, "", {"metadata": {"name": name}, "spec": spec})
     status = {"status": {"attached": True, "attachmentMetadata": {"path": "/dev/far"}}}
-    await node.verbs.patch(ATTACHMENT, "", name, status, subresource="status")
+    await node.verbs.patch(VOLUMEATTACHMENT, "", name, status, subresource="status")
     await node.until_running("waits")
     [staged] = driver.called("NodeStageVolume")
     assert staged["publish_context"] == driver.called("NodePublishVolume")[0]["publish_context"] == {"path": "/dev/far"}
@@ -395,22 +391,22 @@ async def test_a_volume_grows_while_it_is_in_use(node: Node, serving: Serving, d
     await registered(node, serving)
     await bound(node, "small", csi=csi("vol-small"))
     # As an external resizer leaves them: its part is done, the node's is not.
-    await node.verbs.patch(VOLUME, "", "small", {"spec": {"capacity": {"storage": "2Mi"}}})
+    await node.verbs.patch(PERSISTENTVOLUME, "", "small", {"spec": {"capacity": {"storage": "2Mi"}}})
     pending = {"capacity": {"storage": "1Mi"}, "allocatedResourceStatuses": {"storage": "NodeResizePending"}}
     waiting = [{"type": "FileSystemResizePending", "status": "True"}]
     status: Object = {"status": {**pending, "conditions": waiting}}
-    await node.verbs.patch(CLAIM, "default", "small", status, subresource="status")
+    await node.verbs.patch(PERSISTENTVOLUMECLAIM, "default", "small", status, subresource="status")
     await node.create("grows", [mounting("small")], volumes=claimed("small"))
     await node.until_running("grows")
 
     async def grown() -> bool:
-        found = (await node.verbs.get(CLAIM, "default", "small"))["status"]
+        found = (await node.verbs.get(PERSISTENTVOLUMECLAIM, "default", "small"))["status"]
         return bool(found["capacity"] == {"storage": "2Mi"}) and not found.get("conditions")
 
     await node.eventually(grown)
     [asked] = driver.called("NodeExpandVolume")
     assert asked["capacity_range"] == {"required_bytes": str(2 << 20)} and asked["volume_path"].endswith("/mount")
-    assert not (await node.verbs.get(CLAIM, "default", "small"))["status"].get("allocatedResourceStatuses")
+    assert not (await node.verbs.get(PERSISTENTVOLUMECLAIM, "default", "small"))["status"].get("allocatedResourceStatuses")
     told = 'MountVolume.NodeExpandVolume succeeded for volume "small" edge-1'
     await node.until_event("grows", "FileSystemResizeSuccessful", told)
     await node.delete("grows")

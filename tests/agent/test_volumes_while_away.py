@@ -17,9 +17,8 @@ from edgekube.agent.names import PodPaths
 from edgekube.agent.problems import VolumesProblem
 from edgekube.agent.references import References
 from edgekube.agent.tokens import TokenSource
-from edgekube.agent.volumes.claims import CLAIM
 from edgekube.agent.volumes.setup import VolumeSetup
-from edgekube.api.kinds import CONFIGMAP, Kind
+from edgekube.api.kinds import CONFIGMAP, PERSISTENTVOLUMECLAIM, Kind
 from edgekube.api.objects import Object
 from edgekube.api.verbs import EVERYTHING, ListOptions, RawList, Verbs, WatchEvent
 from edgekube.limits import AWAY_RETRY_SECONDS
@@ -110,7 +109,7 @@ class Claims(Api):
         self.asked, self.told = trio.Event(), trio.Event()
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Object:
-        if kind is CLAIM:
+        if kind is PERSISTENTVOLUMECLAIM:
             spec = {"volumeName": "disk", "accessModes": ["ReadWriteOnce"]}
             return {"metadata": {"name": name, "namespace": namespace, "uid": "c"}, "spec": spec, "status": {"phase": "Bound"}}
         self.asked.set()

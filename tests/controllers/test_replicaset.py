@@ -12,16 +12,12 @@ from hypothesis import strategies as st
 from edgekube.api.calls import Call, Create
 from edgekube.api.controller import Controller, Key
 from edgekube.api.errors import StatusError, forbidden
-from edgekube.api.kinds import POD, PODDISRUPTIONBUDGET, REPLICASET, Kind
+from edgekube.api.kinds import POD, PODDISRUPTIONBUDGET, REPLICASET, REPLICATIONCONTROLLER, Kind
 from edgekube.api.objects import Object, controller_of, name_of
 from edgekube.api.pod_facts import pod_facts_of
 from edgekube.api.pod_ranking import ranked_for_deletion
 from edgekube.controllers.disruption.budgets import DISRUPTION_CONTROLLER
-from edgekube.controllers.replicaset import (
-    REPLICASET_CONTROLLER,
-    REPLICATION_CONTROLLER,
-    REPLICATIONCONTROLLER,
-)
+from edgekube.controllers.replicaset import REPLICASET_CONTROLLER, REPLICATION_CONTROLLER
 from edgekube.reconcile.table import ViewChange
 from tests.controllers.world import World, kubelet
 

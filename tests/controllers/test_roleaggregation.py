@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from edgekube.api.kinds import CLUSTERROLE
 from edgekube.api.objects import Object
-from edgekube.controllers.roleaggregation import AGGREGATION_CONTROLLER, CLUSTERROLE
+from edgekube.controllers.roleaggregation import AGGREGATION_CONTROLLER
 from tests.controllers.world import World
 
 

@@ -10,14 +10,13 @@ import pytest
 import trio
 
 from edgekube.api.errors import StatusError
-from edgekube.api.kinds import CONFIGMAP, KINDS, POD, SECRET, SERVICE, Kind
+from edgekube.api.kinds import CONFIGMAP, KINDS, POD, RESOURCEQUOTA, SECRET, SERVICE, Kind
 from edgekube.api.objects import Object
 from edgekube.api.verbs import DeleteOptions
 from edgekube.registry.context import Context
 from edgekube.registry.create import create
 from edgekube.registry.local import LocalVerbs
 from edgekube.registry.quota_counting import keep_counting, recount
-from edgekube.registry.quotas import RESOURCEQUOTA
 from edgekube.registry.state import Registry
 from tests.registry.cluster import ADMIN, config_map, default_account, pod, service
 

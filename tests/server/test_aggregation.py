@@ -16,7 +16,7 @@ import trio
 from edgekube import limits
 from edgekube.api import api_services
 from edgekube.api.errors import StatusError
-from edgekube.api.kinds import SERVICE
+from edgekube.api.kinds import APISERVICE, SERVICE
 from edgekube.api.objects import Object
 from edgekube.api.openapi.merging import Merging, part_of
 from edgekube.api.verbs import UserInfo
@@ -28,7 +28,6 @@ from edgekube.server.aggregation import judging
 from edgekube.server.aggregation.aggregator import Aggregator
 from edgekube.server.aggregation.content import deletable
 from edgekube.server.aggregation.forwarding import identity_headers, is_plain, passed_on
-from edgekube.server.aggregation.index import APISERVICE
 from edgekube.server.aggregation.own import missing, outlived
 from edgekube.server.aggregation.published import aggregated_resources
 from edgekube.server.aggregation.trust import NAME, publish_trust, trust_data

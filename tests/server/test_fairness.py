@@ -14,9 +14,10 @@ from trio.testing import wait_all_tasks_blocked
 
 from edgekube import limits
 from edgekube.api.errors import StatusError
+from edgekube.api.kinds import FLOWSCHEMA, PRIORITYLEVELCONFIGURATION
 from edgekube.registry.flowcontrol import default_flow_objects
 from edgekube.server.fairness.dangling import changed_status
-from edgekube.server.fairness.fairness import FLOWSCHEMA, LEVEL_HEADER, PRIORITYLEVEL, SCHEMA_HEADER, Fairness
+from edgekube.server.fairness.fairness import LEVEL_HEADER, SCHEMA_HEADER, Fairness
 from edgekube.server.fairness.seats import LevelRules, Seats, rules_of
 from tests.server.running import running_api
 
@@ -174,7 +175,9 @@ def test_a_schema_says_whether_its_level_is_there() -> None:
 
 
 def test_a_levels_rules() -> None:
-    by_name = {obj["metadata"]["name"]: rules_of(obj) for obj in default_flow_objects() if obj["kind"] == PRIORITYLEVEL.kind}
+    by_name = {
+        obj["metadata"]["name"]: rules_of(obj) for obj in default_flow_objects() if obj["kind"] == PRIORITYLEVELCONFIGURATION.kind
+    }
     assert by_name["exempt"].exempt and not by_name["system"].exempt
     assert (by_name["workload-low"].shares, by_name["workload-low"].lendable_percent, by_name["workload-low"].queue_max) == (
         100,
@@ -188,7 +191,7 @@ async def test_answers_name_the_flow_and_changes_count_at_once(tmp_path: Path) -
     fairness = Fairness()
     async with running_api(tmp_path, fairness=fairness) as api, trio.open_nursery() as nursery:
         for obj in default_flow_objects():
-            kind = PRIORITYLEVEL if obj["kind"] == PRIORITYLEVEL.kind else FLOWSCHEMA
+            kind = PRIORITYLEVELCONFIGURATION if obj["kind"] == PRIORITYLEVELCONFIGURATION.kind else FLOWSCHEMA
             if await api.registry.find(kind, "", obj["metadata"]["name"]) is None:
                 await api.verbs.create(kind, "", obj)
         nursery.start_soon(fairness.run, api.verbs)

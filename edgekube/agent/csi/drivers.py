@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Final, cast
+from typing import Final
 
 import trio
 
@@ -29,13 +29,12 @@ from edgekube.agent.csi.csi_node import (
 from edgekube.agent.plugins_registry import PluginRefused
 from edgekube.agent.problems import VolumeProblem
 from edgekube.api.errors import StatusError
-from edgekube.api.kinds import KINDS, NODE, Kind
+from edgekube.api.kinds import CSINODE, NODE
 from edgekube.api.objects import Object
 from edgekube.api.verbs import Verbs
 
 log = logging.getLogger("edgekube.agent")
 
-CSINODE: Final = cast(Kind, KINDS.by_resource("storage.k8s.io", "v1", "csinodes"))
 _CONFLICTS_MAX: Final = 6
 RETRY_SECONDS: Final = 5.0
 

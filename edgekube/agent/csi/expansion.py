@@ -21,10 +21,10 @@ from msgspec import Struct
 
 from edgekube.agent.csi.client import CsiFailure
 from edgekube.agent.problems import VolumeProblem
-from edgekube.agent.volumes.claims import CLAIM, VOLUME
 from edgekube.agent.volumes.source import VolumeSource
 from edgekube.api import quantities, times
 from edgekube.api.errors import StatusError
+from edgekube.api.kinds import PERSISTENTVOLUME, PERSISTENTVOLUMECLAIM
 from edgekube.api.objects import Object, namespace_of, revision_of
 from edgekube.api.verbs import Verbs
 from edgekube.limits import CSI_EXPAND_CHECK_SECONDS
@@ -132,13 +132,13 @@ class Expansions:
 
     async def _look(self, in_use: InUse) -> None:
         namespace = namespace_of(in_use.pod)
-        claim = await self._verbs.get(CLAIM, namespace, in_use.claim)
+        claim = await self._verbs.get(PERSISTENTVOLUMECLAIM, namespace, in_use.claim)
         if (claim.get("status") or {}).get("allocatedResourceStatuses") is None:
             return
-        persistent = await self._verbs.get(VOLUME, "", in_use.source.volume)
+        persistent = await self._verbs.get(PERSISTENTVOLUME, "", in_use.source.volume)
         if not is_nodes_turn(claim, persistent):
             return
-        claim = await self._verbs.patch(CLAIM, namespace, in_use.claim, in_progress(claim), subresource="status")
+        claim = await self._verbs.patch(PERSISTENTVOLUMECLAIM, namespace, in_use.claim, in_progress(claim), subresource="status")
         try:
             await in_use.expand(quantities.to_bytes(_size(persistent)))
         except CsiFailure as failure:
@@ -148,7 +148,7 @@ class Expansions:
                 given_up = in_use.source.volume in self._failed and asks_for_another(claim, persistent)
                 self._failed.add(in_use.source.volume)
                 patch = failed(claim, failure.message, infeasible=given_up or failure.code in _INFEASIBLE, now=self._clock())
-                await self._verbs.patch(CLAIM, namespace, in_use.claim, patch, subresource="status")
+                await self._verbs.patch(PERSISTENTVOLUMECLAIM, namespace, in_use.claim, patch, subresource="status")
             return
         except VolumeProblem as problem:
             log.info("a volume does not grow yet volume=%s why=%s", in_use.source.volume, problem.message)
@@ -157,4 +157,4 @@ class Expansions:
         message = f'MountVolume.NodeExpandVolume succeeded for volume "{in_use.source.volume}" {self._node_name}'
         for about in (in_use.pod, claim):
             in_use.tell(about, "Normal", "FileSystemResizeSuccessful", message)
-        await self._verbs.patch(CLAIM, namespace, in_use.claim, finished(claim, persistent), subresource="status")
+        await self._verbs.patch(PERSISTENTVOLUMECLAIM, namespace, in_use.claim, finished(claim, persistent), subresource="status")

@@ -12,8 +12,8 @@ from __future__ import annotations
 import trio
 
 from edgekube.agent.csi.drivers import CsiDrivers
-from edgekube.agent.csi.objects import CSIDRIVER
 from edgekube.agent.csi.options import update_seconds
+from edgekube.api.kinds import CSIDRIVER
 from edgekube.api.verbs import Verbs
 from edgekube.reconcile.by_name import ByName
 from edgekube.reconcile.follow import follow

@@ -8,16 +8,12 @@ Next: agent.csi.staging, agent.csi.volumes.
 
 from __future__ import annotations
 
-from typing import Final, cast
-
 from edgekube.agent.env import secret_data
 from edgekube.agent.problems import VolumeProblem
 from edgekube.api.errors import StatusError
-from edgekube.api.kinds import KINDS, SECRET, Kind
+from edgekube.api.kinds import CSIDRIVER, SECRET
 from edgekube.api.objects import Object
 from edgekube.api.verbs import Verbs
-
-CSIDRIVER: Final = cast(Kind, KINDS.by_resource("storage.k8s.io", "v1", "csidrivers"))
 
 
 async def read_driver(verbs: Verbs, name: str) -> Object | None:

@@ -15,7 +15,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 import orjson
 import trio
@@ -50,7 +50,7 @@ from edgekube.agent.volumes.record import read_record
 from edgekube.agent.volumes.source import Mounted, VolumeSource, claim_name_of
 from edgekube.api import times
 from edgekube.api.errors import StatusError
-from edgekube.api.kinds import KINDS, Kind
+from edgekube.api.kinds import VOLUMEATTACHMENT
 from edgekube.api.objects import Object, is_deleting, namespace_of
 from edgekube.api.verbs import Verbs
 from edgekube.limits import (
@@ -63,7 +63,6 @@ from edgekube.limits import (
 
 log = logging.getLogger("edgekube.agent")
 
-ATTACHMENT: Final = cast(Kind, KINDS.by_resource("storage.k8s.io", "v1", "volumeattachments"))
 #: Of gRPC.
 _RESOURCE_EXHAUSTED: Final = 8
 _TOKENS: Final = "csi.storage.k8s.io/serviceAccount.tokens"
@@ -170,7 +169,7 @@ class CsiVolumes:
         name = attachment_name(handle, source.spec["driver"], self._node_name)
         stage = "MountVolume.WaitForAttach"
         try:
-            found = await self._verbs.get(ATTACHMENT, "", name)
+            found = await self._verbs.get(VOLUMEATTACHMENT, "", name)
         except StatusError as error:
             why = f"volume {handle} has GET error for volume attachment {name}: {error.message}"
             raise VolumeProblem(why, stage=stage, waiting=True) from None

@@ -9,25 +9,20 @@ Next: volumes.source judges, volumes.setup mounts.
 
 from __future__ import annotations
 
-from typing import Final, cast
-
 from edgekube.agent.problems import VolumeProblem
 from edgekube.agent.volumes.source import VolumeSource, check_claim, claim_name_of, claimed_source
 from edgekube.api.errors import StatusError
-from edgekube.api.kinds import KINDS, Kind
+from edgekube.api.kinds import PERSISTENTVOLUME, PERSISTENTVOLUMECLAIM, Kind
 from edgekube.api.objects import Object, namespace_of
 from edgekube.api.verbs import Verbs
-
-CLAIM: Final = cast(Kind, KINDS.by_resource("", "v1", "persistentvolumeclaims"))
-VOLUME: Final = cast(Kind, KINDS.by_resource("", "v1", "persistentvolumes"))
 
 
 async def find_source(verbs: Verbs, pod: Object, volume: Object) -> VolumeSource:
     """VolumeProblem while there is none."""
-    claim = await _get(verbs, CLAIM, namespace_of(pod), claim_name_of(pod, volume))
+    claim = await _get(verbs, PERSISTENTVOLUMECLAIM, namespace_of(pod), claim_name_of(pod, volume))
     volume_name = check_claim(pod, volume, claim)
     assert claim is not None, "check_claim raises"
-    return claimed_source(pod, volume, claim, await _get(verbs, VOLUME, "", volume_name))
+    return claimed_source(pod, volume, claim, await _get(verbs, PERSISTENTVOLUME, "", volume_name))
 
 
 async def _get(verbs: Verbs, kind: Kind, namespace: str, name: str) -> Object | None:
@@ -36,5 +31,5 @@ async def _get(verbs: Verbs, kind: Kind, namespace: str, name: str) -> Object | 
     except StatusError as error:
         if error.reason == "NotFound":
             return None
-        what = "PVC" if kind is CLAIM else f"PV {name}"
+        what = "PVC" if kind is PERSISTENTVOLUMECLAIM else f"PV {name}"
         raise VolumeProblem(f"failed to fetch {what} from API server: {error.message}", unbound=True) from None

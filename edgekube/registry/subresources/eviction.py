@@ -20,7 +20,7 @@ from edgekube.admission import disruption
 from edgekube.admission.request import AdmissionRequest
 from edgekube.api import errors
 from edgekube.api.errors import StatusError
-from edgekube.api.kinds import KINDS, POD, Kind
+from edgekube.api.kinds import POD, PODDISRUPTIONBUDGET, Kind
 from edgekube.api.objects import Object, labels_of, name_of
 from edgekube.api.selectors.labels import label_selector_of
 from edgekube.api.verbs import DeleteOptions
@@ -37,16 +37,6 @@ EVICTION: Final = Kind("policy", "v1", "Eviction", "evictions", verbs=())
 #: Evictions of this version are taken as well, as upstream's; Java's fabric8 sends no others. Their fields are the same.
 OLD_VERSION: Final = "policy/v1beta1"
 _ATTEMPTS_MAX: Final = 20
-
-
-def _budget_kind() -> Kind:
-    row = KINDS.by_resource("policy", "v1", "poddisruptionbudgets")
-    if row is None:
-        raise LookupError("poddisruptionbudgets.policy is not in the table of kinds")
-    return row
-
-
-_BUDGET: Final = _budget_kind()
 
 
 async def evict(
@@ -126,7 +116,7 @@ async def _mark(registry: Registry, namespace: str, name: str, context: Context,
 
 async def _budgets_of(registry: Registry, namespace: str, pod: Object) -> list[str]:
     found: list[str] = []
-    for budget in await registry.everything(_BUDGET, namespace):
+    for budget in await registry.everything(PODDISRUPTIONBUDGET, namespace):
         selector = (budget.get("spec") or {}).get("selector")
         if selector is not None and label_selector_of(selector).matches(labels_of(pod)):
             found.append(name_of(budget))
@@ -135,7 +125,7 @@ async def _budgets_of(registry: Registry, namespace: str, pod: Object) -> list[s
 
 async def _charge(registry: Registry, namespace: str, budget_name: str, pod: Object, context: Context) -> bool:
     """Take one disruption out of the budget. False: it does not guard the pod, which is not healthy."""
-    key = Key(_BUDGET.resource, namespace, budget_name)
+    key = Key(PODDISRUPTIONBUDGET.resource, namespace, budget_name)
     for _ in range(_ATTEMPTS_MAX):
         record = await registry.store.get(key)
         if record is None:
@@ -147,10 +137,10 @@ async def _charge(registry: Registry, namespace: str, budget_name: str, pod: Obj
         if context.dry_run:
             return True
         try:
-            await writing.update(registry, _BUDGET, key, budget, record.revision, context)
+            await writing.update(registry, PODDISRUPTIONBUDGET, key, budget, record.revision, context)
             return True
         except RevisionConflict:
             continue
         except StoreError as error:
-            raise as_status(error, _BUDGET, budget_name) from error
+            raise as_status(error, PODDISRUPTIONBUDGET, budget_name) from error
     raise disruption.busy(budget_name)

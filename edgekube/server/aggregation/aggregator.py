@@ -14,6 +14,7 @@ import trio
 
 from edgekube.api import api_services
 from edgekube.api.api_services import Remote
+from edgekube.api.kinds import APISERVICE
 from edgekube.api.reachable import is_reachable
 from edgekube.api.verbs import UserInfo, Verbs
 from edgekube.reconcile.follow import follow
@@ -23,7 +24,7 @@ from edgekube.server.aggregation.connections import RemoteConnections
 from edgekube.server.aggregation.content import RemoteContents
 from edgekube.server.aggregation.documents import RemoteDocuments
 from edgekube.server.aggregation.forwarding import Forwarding
-from edgekube.server.aggregation.index import APISERVICE, ApiServices
+from edgekube.server.aggregation.index import ApiServices
 from edgekube.server.aggregation.own import OwnApiServices
 from edgekube.server.aggregation.published import Published
 from edgekube.wire.protocol import Request, Responder

@@ -22,14 +22,14 @@ from edgekube import limits
 from edgekube.api import api_services, times
 from edgekube.api.api_services import Remote
 from edgekube.api.errors import StatusError
-from edgekube.api.kinds import ENDPOINTSLICE, SERVICE
+from edgekube.api.kinds import APISERVICE, ENDPOINTSLICE, SERVICE
 from edgekube.api.objects import Object, labels_of, name_of
 from edgekube.api.verbs import UserInfo, Verbs
 from edgekube.registry.state import Registry
 from edgekube.server.aggregation import judging
 from edgekube.server.aggregation.connections import RemoteConnections
 from edgekube.server.aggregation.forwarding import identity_headers
-from edgekube.server.aggregation.index import APISERVICE, ApiServices
+from edgekube.server.aggregation.index import ApiServices
 from edgekube.server.aggregation.published import DOCUMENTS, Published
 from edgekube.wire.client import ProtocolError
 from edgekube.wire.protocol import BodyTooLarge, Disconnected

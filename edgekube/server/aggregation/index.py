@@ -11,24 +11,12 @@ Next: server.aggregation.forwarding, server.aggregation.checking, server.discove
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Final
 
 from edgekube import limits
 from edgekube.api import api_services
 from edgekube.api.api_services import Remote
-from edgekube.api.kinds import KINDS, Kind
 from edgekube.api.objects import Object
 from edgekube.reconcile.by_name import ByName
-
-
-def _row() -> Kind:
-    row = KINDS.by_resource("apiregistration.k8s.io", "v1", "apiservices")
-    if row is None:
-        raise LookupError("apiservices is not in the table of kinds")
-    return row
-
-
-APISERVICE: Final = _row()
 
 
 class ApiServices:

@@ -19,9 +19,10 @@ import trio
 from edgekube import limits
 from edgekube.api import api_services, times
 from edgekube.api.errors import StatusError
+from edgekube.api.kinds import APISERVICE
 from edgekube.api.objects import Object, labels_of, name_of
 from edgekube.api.verbs import Verbs
-from edgekube.server.aggregation.index import APISERVICE, ApiServices
+from edgekube.server.aggregation.index import ApiServices
 
 log = logging.getLogger("edgekube.server")
 

@@ -25,7 +25,7 @@ from edgekube.admission.attributes import Attributes
 from edgekube.admission.flows import Flow, FlowSchema
 from edgekube.api import times
 from edgekube.api.errors import StatusError
-from edgekube.api.kinds import KINDS, Kind
+from edgekube.api.kinds import FLOWSCHEMA, PRIORITYLEVELCONFIGURATION
 from edgekube.api.objects import name_of
 from edgekube.api.verbs import Verbs
 from edgekube.metrics import Metrics
@@ -40,17 +40,6 @@ SCHEMA_HEADER: Final = "x-kubernetes-pf-flowschema-uid"
 LEVEL_HEADER: Final = "x-kubernetes-pf-prioritylevel-uid"
 
 _Asked: TypeAlias = tuple[str, tuple[str, ...], str, str, str, str, str, str]
-
-
-def _row(plural: str) -> Kind:
-    row = KINDS.by_resource("flowcontrol.apiserver.k8s.io", "v1", plural)
-    if row is None:
-        raise LookupError(f"{plural} is not in the table of kinds")
-    return row
-
-
-FLOWSCHEMA: Final = _row("flowschemas")
-PRIORITYLEVEL: Final = _row("prioritylevelconfigurations")
 
 
 class Fairness:
@@ -68,7 +57,7 @@ class Fairness:
         """Until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(follow, verbs, FLOWSCHEMA, self._schema_objects)
-            nursery.start_soon(follow, verbs, PRIORITYLEVEL, self._level_objects)
+            nursery.start_soon(follow, verbs, PRIORITYLEVELCONFIGURATION, self._level_objects)
             nursery.start_soon(self._tell_of_dangling, verbs)
 
     async def _tell_of_dangling(self, verbs: Verbs) -> None:
