@@ -17,13 +17,12 @@ from msgspec import Struct
 
 from edgekube.agent import confinement, sysctls
 from edgekube.agent.held import Held
-from edgekube.agent.podspec import spec_of
 from edgekube.agent.resources import is_critical, qos_class
 from edgekube.agent.static.manifest import is_static
 from edgekube.api import node_affinity, taints
 from edgekube.api.host_ports import host_ports
 from edgekube.api.node_features import DECLARED, needed_features
-from edgekube.api.objects import Object, labels_of, name_of
+from edgekube.api.objects import Object, labels_of, name_of, spec_of
 from edgekube.api.pod_requests import PODS, Amounts, amounts, pod_requests
 
 OS: Final = "linux"

@@ -14,8 +14,7 @@ from typing import Any, Final
 
 import orjson
 
-from edgekube.agent.podspec import spec_of
-from edgekube.api.objects import Object
+from edgekube.api.objects import Object, spec_of
 from edgekube.api.pod_requests import amounts, pod_requests
 from edgekube.api.qos import qos_class
 

@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgekube.agent.outcome import restarts_all
-from edgekube.agent.podspec import init_containers_of, is_sidecar, spec_of
+from edgekube.agent.podspec import init_containers_of, is_sidecar
 from edgekube.agent.state import PodMemory, PodObserved
-from edgekube.api.objects import Object
+from edgekube.api.objects import Object, spec_of
 from edgekube.api.restarting import could_restart_all
 
 OWN = (

@@ -15,9 +15,9 @@ import os
 from pathlib import Path
 from typing import Final
 
-from edgekube.agent.podspec import all_containers, spec_of
+from edgekube.agent.podspec import all_containers
 from edgekube.agent.problems import ConfigProblem
-from edgekube.api.objects import Object, annotations_of
+from edgekube.api.objects import Object, annotations_of, spec_of
 
 #: Before v1.30 the profile of container NAME was annotation PREFIX + NAME.
 APPARMOR_ANNOTATION: Final = "container.apparmor.security.beta.kubernetes.io/"

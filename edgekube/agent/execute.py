@@ -29,14 +29,7 @@ from edgekube.agent.images.pulling import Tell
 from edgekube.agent.images.secrets import pull_secrets
 from edgekube.agent.lifecycle import HookFailed, run_hook
 from edgekube.agent.names import PodPaths
-from edgekube.agent.podspec import (
-    container_named,
-    containers_of,
-    field_path,
-    grace_period_seconds,
-    init_containers_of,
-    spec_of,
-)
+from edgekube.agent.podspec import container_named, containers_of, field_path, grace_period_seconds, init_containers_of
 from edgekube.agent.problems import ConfigProblem, CreateProblem, HookProblem, RunProblem, VolumeProblem
 from edgekube.agent.references import Key, environment_references
 from edgekube.agent.resources import pod_resources, qos_class
@@ -51,7 +44,7 @@ from edgekube.agent.volumes.setup import remove_pod_directory
 from edgekube.agent.volumes.source import Mounted, VolumeSource
 from edgekube.api.errors import StatusError
 from edgekube.api.kinds import POD, RUNTIMECLASS
-from edgekube.api.objects import Object, name_of, namespace_of, uid_of
+from edgekube.api.objects import Object, name_of, namespace_of, spec_of, uid_of
 from edgekube.api.verbs import DeleteOptions
 from edgekube.containerd.model import ContainerConfig, IdMapping, RuntimeFailure, SandboxConfig
 

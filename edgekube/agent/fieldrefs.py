@@ -14,10 +14,10 @@ from decimal import ROUND_CEILING, Decimal
 
 from msgspec import Struct, field
 
-from edgekube.agent.podspec import container_named, spec_of
+from edgekube.agent.podspec import container_named
 from edgekube.agent.problems import ConfigProblem
 from edgekube.api import quantities
-from edgekube.api.objects import Object, annotations_of, labels_of, name_of, namespace_of, uid_of
+from edgekube.api.objects import Object, annotations_of, labels_of, name_of, namespace_of, spec_of, uid_of
 
 _SUBSCRIPT = re.compile(r"metadata\.(labels|annotations)\['(.*)'\]")
 

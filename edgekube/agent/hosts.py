@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgekube.agent.podspec import host_network, spec_of
-from edgekube.api.objects import Object, name_of, namespace_of
+from edgekube.agent.podspec import host_network
+from edgekube.api.objects import Object, name_of, namespace_of, spec_of
 from edgekube.containerd.model import DnsConfig
 from edgekube.settings import Settings
 

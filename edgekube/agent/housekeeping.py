@@ -21,11 +21,11 @@ from edgekube.agent.facts import Facts
 from edgekube.agent.images.collecting import Collector
 from edgekube.agent.images.records import PullRecords
 from edgekube.agent.pods import Pods
-from edgekube.agent.podspec import all_containers, spec_of
+from edgekube.agent.podspec import all_containers
 from edgekube.agent.reservations import pods_share
 from edgekube.agent.shutdown.logind import ShutdownWatch
 from edgekube.agent.worker import PodWorker
-from edgekube.api.objects import Object
+from edgekube.api.objects import Object, spec_of
 from edgekube.containerd.model import RuntimeFailure
 
 log = logging.getLogger("edgekube.agent")

@@ -16,10 +16,9 @@ from typing import Final
 from edgekube.agent.outcome import outcome_of
 from edgekube.agent.plan_containers import plan_containers
 from edgekube.agent.plan_stop import plan_stop
-from edgekube.agent.podspec import spec_of
 from edgekube.agent.state import PodMemory, PodObserved
 from edgekube.agent.steps import Fail, Plan, Prepare, RemoveSandbox, RunSandbox, Step
-from edgekube.api.objects import Object, is_deleting
+from edgekube.api.objects import Object, is_deleting, spec_of
 
 DEADLINE_MESSAGE: Final = "Pod was active on the node longer than the specified deadline"
 

@@ -10,12 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from edgekube.api.objects import Object
-
-
-def spec_of(pod: Object) -> Object:
-    spec: Object = pod.get("spec") or {}
-    return spec
+from edgekube.api.objects import Object, spec_of
 
 
 def containers_of(pod: Object) -> list[Object]:

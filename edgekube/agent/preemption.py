@@ -14,9 +14,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from edgekube.agent.admission import Shortage
-from edgekube.agent.podspec import spec_of
 from edgekube.agent.resources import is_critical, qos_class
-from edgekube.api.objects import Object
+from edgekube.api.objects import Object, spec_of
 from edgekube.api.pod_requests import PODS, Amounts, pod_requests
 
 REASON: Final = "Preempting"

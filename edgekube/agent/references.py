@@ -15,9 +15,9 @@ from typing import TypeAlias
 import orjson
 import trio
 
-from edgekube.agent.podspec import all_containers, spec_of
+from edgekube.agent.podspec import all_containers
 from edgekube.api.kinds import CONFIGMAP, SECRET, Kind
-from edgekube.api.objects import Object, namespace_of
+from edgekube.api.objects import Object, namespace_of, spec_of
 from edgekube.api.verbs import Verbs
 from edgekube.reconcile.one_object import OneObject, follow_one
 

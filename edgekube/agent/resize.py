@@ -15,9 +15,9 @@ from msgspec.structs import replace
 from edgekube.agent.allocation import same_resources
 from edgekube.agent.cgroups import Usage
 from edgekube.agent.names import RESOURCES
-from edgekube.agent.podspec import containers_of, init_containers_of, spec_of
+from edgekube.agent.podspec import containers_of, init_containers_of
 from edgekube.agent.state import ObservedContainer, PodMemory, PodObserved
-from edgekube.api.objects import Object
+from edgekube.api.objects import Object, spec_of
 from edgekube.api.pod_requests import amounts
 from edgekube.containerd.model import ContainerStatus, Resources
 

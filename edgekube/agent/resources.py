@@ -14,9 +14,9 @@ from collections.abc import Iterable
 from msgspec.structs import replace
 
 from edgekube.agent.machine import Machine, page_name
-from edgekube.agent.podspec import containers_of, init_containers_of, is_sidecar, spec_of
+from edgekube.agent.podspec import containers_of, init_containers_of, is_sidecar
 from edgekube.api import quantities
-from edgekube.api.objects import Object, annotations_of
+from edgekube.api.objects import Object, annotations_of, spec_of
 from edgekube.api.qos import qos_class as qos_class
 from edgekube.containerd.model import Resources
 

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from edgekube.agent.hosts import dns_config, fully_qualified
 from edgekube.agent.names import GRACE_PERIOD, POD_NAME, POD_NAMESPACE, POD_UID
-from edgekube.agent.podspec import grace_period_seconds, host_network, spec_of
+from edgekube.agent.podspec import grace_period_seconds, host_network
 from edgekube.agent.problems import ConfigProblem
 from edgekube.agent.resources import overhead_resources, sandbox_resources
 from edgekube.agent.security import pod_context, sandbox_security
-from edgekube.api.objects import Object, annotations_of, labels_of, name_of, namespace_of, uid_of
+from edgekube.api.objects import Object, annotations_of, labels_of, name_of, namespace_of, spec_of, uid_of
 from edgekube.containerd.model import IdMapping, SandboxConfig
 from edgekube.settings import Settings
 

@@ -8,8 +8,8 @@ Next: agent.sandbox, agent.security.
 
 from __future__ import annotations
 
-from edgekube.agent.podspec import host_network, spec_of
-from edgekube.api.objects import Object
+from edgekube.agent.podspec import host_network
+from edgekube.api.objects import Object, spec_of
 from edgekube.containerd.model import IdMapping, NamespaceMode, Namespaces
 
 

@@ -14,10 +14,9 @@ from pathlib import Path
 
 from edgekube.agent.confinement import apparmor_of, seccomp_of
 from edgekube.agent.names import full_name
-from edgekube.agent.podspec import spec_of
 from edgekube.agent.problems import ConfigProblem
 from edgekube.agent.sandbox_namespaces import namespaces_of
-from edgekube.api.objects import Object
+from edgekube.api.objects import Object, spec_of
 from edgekube.containerd.model import IdMapping, Image, Security, SELinux
 
 #: Users and groups are 31 bits wide in the API.

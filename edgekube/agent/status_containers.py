@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from edgekube.agent.names import full_name
 from edgekube.agent.outcome import RESTARTING_ALL, comes_back
-from edgekube.agent.podspec import is_sidecar, spec_of
+from edgekube.agent.podspec import is_sidecar
 from edgekube.agent.resize import resources_in_force
 from edgekube.agent.restart import duration_text
 from edgekube.agent.state import PodMemory, PodObserved
 from edgekube.agent.volumes.read_only import shown, supported
 from edgekube.api import times
-from edgekube.api.objects import Object, is_deleting
+from edgekube.api.objects import Object, is_deleting, spec_of
 from edgekube.containerd.model import ContainerStatus
 
 

@@ -12,10 +12,9 @@ from __future__ import annotations
 from decimal import Decimal
 
 from edgekube.agent.allocation import as_allocated
-from edgekube.agent.podspec import spec_of
 from edgekube.agent.state import PodMemory
 from edgekube.api import quantities
-from edgekube.api.objects import Object
+from edgekube.api.objects import Object, spec_of
 from edgekube.api.pod_requests import pod_limits, pod_requests
 
 

@@ -19,7 +19,6 @@ from edgekube.agent.context import NodeContext
 from edgekube.agent.outcome import RESTARTING_ALL
 from edgekube.agent.pod_copy import PodCopy
 from edgekube.agent.pod_resize import PodResize
-from edgekube.agent.podspec import spec_of
 from edgekube.agent.problems import (
     HookProblem,
     ImageProblem,
@@ -32,7 +31,7 @@ from edgekube.agent.problems import (
 from edgekube.agent.restart import Backoff
 from edgekube.agent.state import PodMemory, Waiting
 from edgekube.agent.steps import Finish, KillContainer, Prepare, PreStop, RemoveContainer, RunSandbox, StartContainer, Step
-from edgekube.api.objects import Object, name_of, namespace_of
+from edgekube.api.objects import Object, name_of, namespace_of, spec_of
 
 log = logging.getLogger("edgekube.agent")
 

@@ -14,8 +14,8 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from edgekube.agent.podspec import host_network, spec_of
-from edgekube.api.objects import Object
+from edgekube.agent.podspec import host_network
+from edgekube.api.objects import Object, spec_of
 
 FORBIDDEN_REASON: Final = "SysctlForbidden"
 #: All of them are kept per namespace by each kernel that runs edgekube (the newest of them since Linux 4.15).

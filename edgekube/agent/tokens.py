@@ -14,12 +14,11 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from edgekube.agent.podspec import spec_of
 from edgekube.agent.problems import VolumeProblem
 from edgekube.api import times
 from edgekube.api.errors import StatusError
 from edgekube.api.kinds import SERVICEACCOUNT
-from edgekube.api.objects import Object, name_of, namespace_of, uid_of
+from edgekube.api.objects import Object, name_of, namespace_of, spec_of, uid_of
 from edgekube.api.verbs import Verbs
 
 RENEW_FRACTION = 0.8

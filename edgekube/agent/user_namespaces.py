@@ -19,8 +19,7 @@ from typing import Final
 import orjson
 import trio
 
-from edgekube.agent.podspec import spec_of
-from edgekube.api.objects import Object, uid_of
+from edgekube.api.objects import Object, spec_of, uid_of
 from edgekube.containerd.model import IdMapping, RuntimeFeatures
 from edgekube.containerd.protocol import Runtime
 from edgekube.limits import USER_NAMESPACE_RANGES_MAX

@@ -21,6 +21,16 @@ def metadata_of(obj: Object) -> Object:
     return metadata
 
 
+def spec_of(obj: Object) -> Object:
+    """To be read: {} where there is none."""
+    return obj.get("spec") or {}
+
+
+def status_of(obj: Object) -> Object:
+    """To be read: {} where there is none."""
+    return obj.get("status") or {}
+
+
 def name_of(obj: Object) -> str:
     return str((obj.get("metadata") or {}).get("name") or "")
 

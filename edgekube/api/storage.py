@@ -15,7 +15,17 @@ from typing import Final
 
 from edgekube.api import quantities
 from edgekube.api.node_affinity import required
-from edgekube.api.objects import Object, annotations_of, controller_of, is_deleting, labels_of, name_of, namespace_of, uid_of
+from edgekube.api.objects import (
+    Object,
+    annotations_of,
+    controller_of,
+    is_deleting,
+    labels_of,
+    name_of,
+    namespace_of,
+    spec_of,
+    uid_of,
+)
 from edgekube.api.selectors.labels import label_selector_of
 
 BIND_COMPLETED: Final = "pv.kubernetes.io/bind-completed"
@@ -39,13 +49,13 @@ WAIT_FOR_CONSUMER: Final = "WaitForFirstConsumer"
 
 def has_class(claim: Object) -> bool:
     """Whether the claim says anything about a class; "" says: none."""
-    return BETA_CLASS in annotations_of(claim) or _spec(claim).get("storageClassName") is not None
+    return BETA_CLASS in annotations_of(claim) or spec_of(claim).get("storageClassName") is not None
 
 
 def class_of(obj: Object) -> str:
     """The class of a claim or a volume; "" for none. The old annotation goes before the field."""
     annotated = annotations_of(obj).get(BETA_CLASS)
-    return str(annotated if annotated is not None else _spec(obj).get("storageClassName") or "")
+    return str(annotated if annotated is not None else spec_of(obj).get("storageClassName") or "")
 
 
 def delays_binding(storage_class: Object | None) -> bool:
@@ -56,26 +66,22 @@ def delays_binding(storage_class: Object | None) -> bool:
 # --- one claim, one volume
 
 
-def _spec(obj: Object) -> Object:
-    return obj.get("spec") or {}
-
-
 def modes_of(obj: Object) -> list[str]:
-    return _spec(obj).get("accessModes") or []
+    return spec_of(obj).get("accessModes") or []
 
 
 def requested(claim: Object) -> str:
     """How much storage the claim asks for, as a quantity."""
-    return str(((_spec(claim).get("resources") or {}).get("requests") or {}).get("storage") or "0")
+    return str(((spec_of(claim).get("resources") or {}).get("requests") or {}).get("storage") or "0")
 
 
 def capacity_of(volume: Object) -> str:
-    return str((_spec(volume).get("capacity") or {}).get("storage") or "0")
+    return str((spec_of(volume).get("capacity") or {}).get("storage") or "0")
 
 
 def claim_of(volume: Object) -> Object | None:
     """The volume's claimRef."""
-    reference: Object | None = _spec(volume).get("claimRef")
+    reference: Object | None = spec_of(volume).get("claimRef")
     return reference
 
 
@@ -88,11 +94,11 @@ def is_bound_to(volume: Object, claim: Object) -> bool:
 
 
 def volume_modes_differ(claim: Object, volume: Object) -> bool:
-    return (_spec(claim).get("volumeMode") or "Filesystem") != (_spec(volume).get("volumeMode") or "Filesystem")
+    return (spec_of(claim).get("volumeMode") or "Filesystem") != (spec_of(volume).get("volumeMode") or "Filesystem")
 
 
 def _attributes_differ(claim: Object, volume: Object) -> bool:
-    return (_spec(claim).get("volumeAttributesClassName") or "") != (_spec(volume).get("volumeAttributesClassName") or "")
+    return (spec_of(claim).get("volumeAttributesClassName") or "") != (spec_of(volume).get("volumeAttributesClassName") or "")
 
 
 def serves_modes(claim: Object, volume: Object) -> bool:
@@ -118,7 +124,7 @@ def mismatch(claim: Object, volume: Object) -> str | None:
 
 def reachable_from(volume: Object, labels: Mapping[str, str]) -> bool:
     """Whether the volume's node affinity allows a node with these labels."""
-    affinity = (_spec(volume).get("nodeAffinity") or {}).get("required")
+    affinity = (spec_of(volume).get("nodeAffinity") or {}).get("required")
     return affinity is None or required({}, {"requiredDuringSchedulingIgnoredDuringExecution": affinity}, "", labels)
 
 
@@ -139,7 +145,7 @@ def find_volume(
     scheduler is to choose: then only a volume that names the claim is an answer. ``taken``: names of volumes that other claims
     of the same pod have been given in thought.
     """
-    selector = _spec(claim).get("selector")
+    selector = spec_of(claim).get("selector")
     matches: Callable[[Mapping[str, str]], bool] = label_selector_of(selector).matches if selector is not None else lambda _: True
     wanted, name = requested(claim), class_of(claim)
     best: tuple[tuple[int, object, str], Object] | None = None
@@ -194,7 +200,7 @@ def claim_reference(claim: Object) -> Object:
 
 def is_fully_bound(claim: Object) -> bool:
     """The binder is done with it: it has a volume and says so."""
-    return bool(_spec(claim).get("volumeName")) and BIND_COMPLETED in annotations_of(claim)
+    return bool(spec_of(claim).get("volumeName")) and BIND_COMPLETED in annotations_of(claim)
 
 
 # --- pods
@@ -207,7 +213,7 @@ def ephemeral_claim(pod: Object, volume: Object) -> str:
 
 def claims_of(pod: Object) -> Iterator[str]:
     """Names of the claims, in the pod's namespace, that its volumes stand for; those of ephemeral volumes included."""
-    for volume in _spec(pod).get("volumes") or ():
+    for volume in spec_of(pod).get("volumes") or ():
         if volume.get("persistentVolumeClaim"):
             yield str(volume["persistentVolumeClaim"].get("claimName") or "")
         elif volume.get("ephemeral") is not None:

@@ -19,11 +19,12 @@ import orjson
 
 from edgekube import limits
 from edgekube.api import podstate
+from edgekube.api.adoption import adopters
 from edgekube.api.calls import Call, Create, Delete, Later, Report
-from edgekube.api.controller import Change, Controller, Key, KeysFor, Moment, controlled_by, itself, key_of, looks_alike
+from edgekube.api.controller import Change, Controller, Key, KeysFor, Moment, controlled_by, itself, looks_alike
 from edgekube.api.errors import StatusError
 from edgekube.api.kinds import POD, REPLICASET, REPLICATIONCONTROLLER, Kind
-from edgekube.api.objects import Object, controller_of, is_deleting, labels_of, name_of, namespace_of, uid_of
+from edgekube.api.objects import Object, controller_of, is_deleting, name_of, namespace_of, uid_of
 from edgekube.api.ownership import controller_reference
 from edgekube.api.pod_claims import claim_pods
 from edgekube.api.pod_facts import PodFacts
@@ -156,23 +157,10 @@ def _seen(pod: Object) -> tuple[object, ...]:
     return podstate.belonging(pod), podstate.is_finished(pod), podstate.ready_since(pod)
 
 
-def _adopters(kind: Kind) -> KeysFor:
-    """The owners that would adopt a pod without controller."""
-
-    def keys(change: Change, view: View) -> Iterable[Key]:
-        pod = change.new
-        if pod is None or controller_of(pod) is not None or is_deleting(pod):
-            return ()
-        owners = view.list(kind, namespace_of(pod))
-        return [key_of(owner) for owner in owners if selector_of(kind, owner).matches(labels_of(pod))]
-
-    return keys
-
-
 def _controller(name: str, kind: Kind) -> Controller:
     return Controller(
         name=name,
-        watches=((kind, itself), (POD, _of_its_pods(kind)), (POD, _adopters(kind))),
+        watches=((kind, itself), (POD, _of_its_pods(kind)), (POD, adopters(kind, functools.partial(selector_of, kind)))),
         plan=functools.partial(plan, kind),
         reads=(REPLICASET,),
     )

@@ -113,12 +113,11 @@ async def _reconcile_role(verbs: LocalVerbs, kind: Kind, wanted: Object) -> None
 
 
 async def _service_range(verbs: LocalVerbs, service_cidr: str) -> None:
-    kind = SERVICECIDR
     cidrs = [str(ip_network(cidr.strip())) for cidr in service_cidr.split(",")]
-    current = await _ensure(verbs, kind, {"metadata": {"name": "kubernetes"}, "spec": {"cidrs": cidrs}})
+    current = await _ensure(verbs, SERVICECIDR, {"metadata": {"name": "kubernetes"}, "spec": {"cidrs": cidrs}})
     if current["spec"]["cidrs"] == cidrs[:1] != cidrs:  # the cluster got a second family; nothing else may change
         current["spec"]["cidrs"] = cidrs
-        current = await verbs.update(kind, current)
+        current = await verbs.update(SERVICECIDR, current)
     if not (current.get("status") or {}).get("conditions"):
         condition = {
             "type": "Ready",
@@ -128,7 +127,7 @@ async def _service_range(verbs: LocalVerbs, service_cidr: str) -> None:
             "lastTransitionTime": metadata_of(current).get("creationTimestamp"),
         }
         current["status"] = {"conditions": [condition]}
-        await verbs.update(kind, current, subresource="status")
+        await verbs.update(SERVICECIDR, current, subresource="status")
 
 
 async def _kubernetes_service(verbs: LocalVerbs, addresses: Sequence[str], port: int, service_cidr: str) -> None:

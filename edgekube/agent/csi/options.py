@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import hashlib
 
-from edgekube.agent.podspec import spec_of
 from edgekube.agent.problems import VolumeProblem
 from edgekube.agent.volumes.source import VolumeSource
-from edgekube.api.objects import Object, name_of, namespace_of, uid_of
+from edgekube.api.objects import Object, name_of, namespace_of, spec_of, uid_of
 
 
 def attach_required(driver: Object | None) -> bool:

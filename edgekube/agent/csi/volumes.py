@@ -40,7 +40,6 @@ from edgekube.agent.csi.options import (
 from edgekube.agent.csi.places import Places, remove_target, use_of
 from edgekube.agent.csi.staging import Staging
 from edgekube.agent.names import PodPaths
-from edgekube.agent.podspec import spec_of
 from edgekube.agent.problems import VolumeProblem
 from edgekube.agent.tokens import TokenSource
 from edgekube.agent.volumes.in_use import VolumesInUse
@@ -51,7 +50,7 @@ from edgekube.agent.volumes.source import Mounted, VolumeSource, claim_name_of
 from edgekube.api import times
 from edgekube.api.errors import StatusError
 from edgekube.api.kinds import VOLUMEATTACHMENT
-from edgekube.api.objects import Object, is_deleting, namespace_of
+from edgekube.api.objects import Object, is_deleting, namespace_of, spec_of
 from edgekube.api.verbs import Verbs
 from edgekube.limits import (
     AWAY_RETRY_SECONDS,

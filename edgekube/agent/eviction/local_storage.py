@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from edgekube.agent.eviction.messages import container_too_large, pod_too_large, volume_too_large
 from edgekube.agent.eviction.ranking import PodUse, Space
-from edgekube.agent.podspec import containers_of, init_containers_of, is_sidecar, spec_of
+from edgekube.agent.podspec import containers_of, init_containers_of, is_sidecar
 from edgekube.api import quantities
-from edgekube.api.objects import Object
+from edgekube.api.objects import Object, spec_of
 
 _STORAGE = "ephemeral-storage"
 

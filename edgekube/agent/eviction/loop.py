@@ -30,10 +30,10 @@ from edgekube.agent.eviction.measuring import (
 )
 from edgekube.agent.eviction.ranking import ContainerUse, PodUse, Space, ranked
 from edgekube.agent.eviction.thresholds import ALLOCATABLE_MEMORY, CONDITION_OF, MEMORY, PIDS, RESOURCE_OF, Threshold
-from edgekube.agent.podspec import grace_period_seconds, spec_of
+from edgekube.agent.podspec import grace_period_seconds
 from edgekube.agent.resources import is_critical, qos_class
 from edgekube.agent.worker import PodWorker
-from edgekube.api.objects import Object, uid_of
+from edgekube.api.objects import Object, spec_of, uid_of
 from edgekube.containerd.model import RuntimeFailure
 from edgekube.limits import DISK_USE_CHECK_SECONDS, EVICTION_CHECK_SECONDS, EVICTION_WAIT_SECONDS
 

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping
 from edgekube.agent.eviction.judging import Observation
 from edgekube.agent.eviction.ranking import PodUse
 from edgekube.agent.eviction.thresholds import MEMORY, PIDS, RESOURCE_OF, Threshold
-from edgekube.agent.podspec import containers_of, init_containers_of, spec_of
+from edgekube.agent.podspec import containers_of, init_containers_of
 from edgekube.api import quantities
-from edgekube.api.objects import Object, name_of
+from edgekube.api.objects import Object, name_of, spec_of
 
 REASON = "Evicted"
 

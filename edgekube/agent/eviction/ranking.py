@@ -28,8 +28,7 @@ from edgekube.agent.eviction.thresholds import (
     PIDS,
     RESOURCE_OF,
 )
-from edgekube.agent.podspec import spec_of
-from edgekube.api.objects import Object, uid_of
+from edgekube.api.objects import Object, spec_of, uid_of
 from edgekube.api.pod_requests import pod_requests
 
 

@@ -9,10 +9,9 @@ Next: agent.images.keyring.
 from __future__ import annotations
 
 from edgekube.agent.context import NodeContext
-from edgekube.agent.podspec import spec_of
 from edgekube.agent.problems import ConfigProblem
 from edgekube.api.kinds import SECRET
-from edgekube.api.objects import Object, namespace_of
+from edgekube.api.objects import Object, namespace_of, spec_of
 
 
 async def pull_secrets(node: NodeContext, pod: Object) -> list[Object]:

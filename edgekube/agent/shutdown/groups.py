@@ -15,8 +15,8 @@ from typing import Final
 
 from msgspec import Struct, field
 
-from edgekube.agent.podspec import grace_period_seconds, spec_of
-from edgekube.api.objects import Object
+from edgekube.agent.podspec import grace_period_seconds
+from edgekube.api.objects import Object, spec_of
 from edgekube.node_rules import NodeRules
 
 CRITICAL_PRIORITY: Final = 2_000_000_000

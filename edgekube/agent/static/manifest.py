@@ -16,9 +16,9 @@ from typing import Any, Final
 
 import orjson
 
-from edgekube.agent.podspec import all_containers, spec_of
+from edgekube.agent.podspec import all_containers
 from edgekube.api.kinds import POD
-from edgekube.api.objects import Object, annotations_of
+from edgekube.api.objects import Object, annotations_of, spec_of
 
 CONFIG_HASH: Final = "kubernetes.io/config.hash"
 CONFIG_SOURCE: Final = "kubernetes.io/config.source"

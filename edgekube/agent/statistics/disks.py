@@ -19,7 +19,7 @@ from msgspec import Struct, field
 from edgekube.agent.eviction.measuring import space_of
 from edgekube.agent.eviction.ranking import Space
 from edgekube.agent.pods import Pods
-from edgekube.agent.podspec import spec_of
+from edgekube.api.objects import spec_of
 from edgekube.containerd.model import RuntimeFailure
 from edgekube.limits import DISK_USE_KEPT_SECONDS
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgekube.agent.podspec import containers_of, init_containers_of, spec_of
+from edgekube.agent.podspec import containers_of, init_containers_of
 from edgekube.agent.problems import VolumeProblem
 from edgekube.agent.volumes import mounts
 from edgekube.api import quantities
-from edgekube.api.objects import Object
+from edgekube.api.objects import Object, spec_of
 
 _PREFIX = "hugepages-"
 

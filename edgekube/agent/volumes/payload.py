@@ -12,12 +12,12 @@ from collections.abc import Mapping
 
 from edgekube.agent.env import config_map_data, secret_data
 from edgekube.agent.fieldrefs import Surroundings, field_value, resource_value
-from edgekube.agent.podspec import containers_of, init_containers_of, spec_of
+from edgekube.agent.podspec import containers_of, init_containers_of
 from edgekube.agent.problems import ConfigProblem, VolumeProblem
 from edgekube.agent.references import Key
 from edgekube.agent.volumes.atomic import VolumeFile, check_path
 from edgekube.api.kinds import CONFIGMAP, SECRET, Kind
-from edgekube.api.objects import Object, namespace_of
+from edgekube.api.objects import Object, namespace_of, spec_of
 
 DEFAULT_MODE = 0o644
 #: (audience, expirationSeconds) -> token

@@ -21,7 +21,6 @@ from edgekube.agent.csi.volumes import CsiVolumes
 from edgekube.agent.fieldrefs import Surroundings
 from edgekube.agent.local_volumes import Directories
 from edgekube.agent.names import PodPaths
-from edgekube.agent.podspec import spec_of
 from edgekube.agent.problems import VolumeProblem, VolumesProblem
 from edgekube.agent.references import Key, References, sources_of
 from edgekube.agent.tokens import TokenSource
@@ -41,7 +40,7 @@ from edgekube.agent.volumes.removal import remove_tree
 from edgekube.agent.volumes.source import Mounted, VolumeSource, claim_name_of, kind_of, own_source, used_volumes
 from edgekube.api.local_path import is_local_path
 from edgekube.api.node_affinity import required as node_matches
-from edgekube.api.objects import Object, labels_of, name_of, namespace_of
+from edgekube.api.objects import Object, labels_of, name_of, namespace_of, spec_of
 from edgekube.api.storage import ONE_POD
 from edgekube.api.verbs import Verbs
 from edgekube.containerd.model import Image

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 
 from msgspec import Struct, field
 
-from edgekube.agent.podspec import all_containers, spec_of
+from edgekube.agent.podspec import all_containers
 from edgekube.agent.problems import VolumeProblem
-from edgekube.api.objects import Object, annotations_of, controller_of, is_deleting, name_of, namespace_of, uid_of
+from edgekube.api.objects import Object, annotations_of, controller_of, is_deleting, name_of, namespace_of, spec_of, uid_of
 
 #: The group that a volume's files belong to beside fsGroup (upstream: volumehelper.VolumeGidAnnotationKey).
 GID_ANNOTATION = "pv.beta.kubernetes.io/gid"

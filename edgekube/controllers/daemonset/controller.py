@@ -15,15 +15,15 @@ from typing import Final
 
 from edgekube import limits
 from edgekube.api import podstate
+from edgekube.api.adoption import adopters, selector_of
 from edgekube.api.calls import Call, Create, Delete, Later, Record, Report
 from edgekube.api.controller import Change, Controller, Key, Moment, controlled_by, itself, key_of, looks_alike, lost_by
 from edgekube.api.errors import StatusError
 from edgekube.api.kinds import CONTROLLERREVISION, DAEMONSET, NODE, POD
 from edgekube.api.node_facts import NodeFacts
-from edgekube.api.objects import Object, controller_of, is_deleting, labels_of, namespace_of
+from edgekube.api.objects import Object, is_deleting, labels_of, namespace_of
 from edgekube.api.pod_claims import claim_pods
 from edgekube.api.pod_facts import PodFacts
-from edgekube.api.selectors.labels import label_selector_of
 from edgekube.api.statuses import status_calls
 from edgekube.api.verbs import DeleteOptions
 from edgekube.api.view import View
@@ -38,7 +38,7 @@ def plan(view: View, key: Key, now: Moment, *, backoff: Backoff) -> list[Call]:
     daemon = view.get(DAEMONSET, key.namespace, key.name)
     if daemon is None:
         return []
-    selector = label_selector_of((daemon.get("spec") or {}).get("selector"))
+    selector = selector_of(daemon)
     if selector.everything:
         message = "This daemon set is selecting all pods. A non-empty selector is required."
         return [Record(daemon, "Warning", "SelectingAll", message)]
@@ -206,18 +206,6 @@ def _seen(pod: Object) -> tuple[object, ...]:
     return podstate.belonging(pod), podstate.phase_of(pod), podstate.node_of(pod), podstate.ready_since(pod)
 
 
-def _adopters(change: Change, view: View) -> Iterable[Key]:
-    """DaemonSets that would adopt a pod, or a revision, without controller."""
-    orphan = change.new
-    if orphan is None or controller_of(orphan) is not None or is_deleting(orphan):
-        return ()
-    return [
-        key_of(daemon)
-        for daemon in view.list(DAEMONSET, namespace_of(orphan))
-        if label_selector_of((daemon.get("spec") or {}).get("selector")).matches(labels_of(orphan))
-    ]
-
-
 def controller() -> Controller:
     """One for each run: it remembers where pods failed."""
     return Controller(
@@ -225,10 +213,10 @@ def controller() -> Controller:
         watches=(
             (DAEMONSET, itself),
             (POD, _of_its_pods),
-            (POD, _adopters),
+            (POD, adopters(DAEMONSET)),
             (NODE, _of_node),
             (CONTROLLERREVISION, lost_by(DAEMONSET)),
-            (CONTROLLERREVISION, _adopters),
+            (CONTROLLERREVISION, adopters(DAEMONSET)),
         ),
         plan=functools.partial(plan, backoff=Backoff()),
     )

@@ -12,26 +12,26 @@ from collections.abc import Sequence
 from typing import Final
 
 from edgekube.api import podstate
+from edgekube.api.adoption import adopters, selector_of
 from edgekube.api.calls import Call, Create, Delete, Later, Patch, Record
 from edgekube.api.controller import Controller, Key, Moment, controlled_by, itself
 from edgekube.api.errors import StatusError
 from edgekube.api.kinds import DEPLOYMENT, POD, REPLICASET
-from edgekube.api.objects import Object, annotations_of, is_deleting, name_of, namespace_of, uid_of
+from edgekube.api.objects import Object, annotations_of, is_deleting, name_of, namespace_of, spec_of, status_of, uid_of
 from edgekube.api.ownership import claim
-from edgekube.api.selectors.labels import label_selector_of
 from edgekube.api.statuses import status_calls
 from edgekube.api.verbs import DeleteOptions
 from edgekube.api.view import View
 from edgekube.controllers.deployment import facts, making, rollout
 from edgekube.controllers.deployment import status as statuses
-from edgekube.controllers.deployment.keys import adopters, of_recreated_pods
+from edgekube.controllers.deployment.keys import of_recreated_pods
 
 
 def plan(view: View, key: Key, now: Moment) -> list[Call]:
     deployment = view.get(DEPLOYMENT, key.namespace, key.name)
     if deployment is None:
         return []
-    selector = label_selector_of(facts.spec_of(deployment).get("selector"))
+    selector = selector_of(deployment)
     if selector.everything:
         message = "This deployment is selecting all pods. A non-empty selector is required."
         return [Record(deployment, "Warning", "SelectingAll", message)]
@@ -51,9 +51,9 @@ class _Step:
         self.deployment = deployment
         self.new, self.old = facts.new_and_old(deployment, replicasets)
         self.wall_seconds = now.wall_seconds
-        conditions = facts.status_of(deployment).get("conditions") or []
+        conditions = status_of(deployment).get("conditions") or []
         self.conditions = statuses.with_pause(deployment, conditions, now.wall_seconds)
-        self.paused = bool(facts.spec_of(deployment).get("paused"))
+        self.paused = bool(spec_of(deployment).get("paused"))
 
     @property
     def all(self) -> list[Object]:
@@ -102,8 +102,8 @@ class _Step:
         have = annotations_of(self.new)
         changed: dict[str, str | None] = {key: value for key, value in wanted.items() if have.get(key) != value}
         patch: Object = {"metadata": {"annotations": changed}} if changed else {}
-        min_ready = int(facts.spec_of(self.deployment).get("minReadySeconds") or 0)
-        if int(facts.spec_of(self.new).get("minReadySeconds") or 0) != min_ready:
+        min_ready = int(spec_of(self.deployment).get("minReadySeconds") or 0)
+        if int(spec_of(self.new).get("minReadySeconds") or 0) != min_ready:
             patch["spec"] = {"minReadySeconds": min_ready or None}
         if patch:
             calls.append(Patch(REPLICASET, namespace_of(self.new), name_of(self.new), patch))
@@ -128,7 +128,7 @@ class _Step:
 
     def _create(self) -> list[Call]:
         """The ReplicaSet of a template that has none yet."""
-        status = facts.status_of(self.deployment)
+        status = status_of(self.deployment)
         collisions = status.get("collisionCount")
         digest = facts.template_hash(facts.template_of(self.deployment), collisions)
         name = f"{name_of(self.deployment)}-{digest}"
@@ -152,7 +152,7 @@ class _Step:
     def _create_failed(self, error: StatusError) -> Sequence[Call]:
         if error.reason == "AlreadyExists" or facts.progress_deadline_seconds(self.deployment) is None:
             return []
-        conditions = facts.status_of(self.deployment).get("conditions") or []
+        conditions = status_of(self.deployment).get("conditions") or []
         self.conditions = statuses.with_progress(
             conditions, "False", "ReplicaSetCreateError", error.message, self.wall_seconds
         )  # fmt: skip
@@ -198,8 +198,8 @@ class _Step:
             Delete(REPLICASET, namespace_of(each), name_of(each), DeleteOptions(precondition_uid=uid_of(each)))
             for each in old[: len(old) - limit]
             if not facts.replicas_of(each)
-            and not facts.status_of(each).get("replicas")
-            and int(each["metadata"].get("generation") or 0) <= int(facts.status_of(each).get("observedGeneration") or 0)
+            and not status_of(each).get("replicas")
+            and int(each["metadata"].get("generation") or 0) <= int(status_of(each).get("observedGeneration") or 0)
         ]
 
     # Status.
@@ -220,7 +220,7 @@ DEPLOYMENT_CONTROLLER: Final = Controller(
     watches=(
         (DEPLOYMENT, itself),
         (REPLICASET, controlled_by(DEPLOYMENT)),
-        (REPLICASET, adopters),
+        (REPLICASET, adopters(DEPLOYMENT)),
         (POD, of_recreated_pods),
     ),
     plan=plan,

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from edgekube.api import intstr, times
-from edgekube.api.objects import Object, annotations_of, name_of
+from edgekube.api.objects import Object, annotations_of, name_of, spec_of, status_of
 from edgekube.api.short_hash import short_hash
 
 REVISION: Final = "deployment.kubernetes.io/revision"
@@ -33,14 +33,6 @@ NOT_COPIED: Final = frozenset(
 )
 #: "No limit" and "no deadline", as upstream writes them.
 _INT32_MAX: Final = 2**31 - 1
-
-
-def spec_of(obj: Object) -> Object:
-    return obj.get("spec") or {}
-
-
-def status_of(obj: Object) -> Object:
-    return obj.get("status") or {}
 
 
 def replicas_of(obj: Object) -> int:

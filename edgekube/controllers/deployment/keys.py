@@ -1,4 +1,4 @@
-"""Which Deployments a change of a ReplicaSet or a pod concerns, beyond its owner.
+"""Which Deployments a change of a pod concerns, though a ReplicaSet stands between them.
 
 Enters: changes.
 Leaves: keys of Deployments.
@@ -13,8 +13,7 @@ from collections.abc import Iterable
 from edgekube.api import podstate
 from edgekube.api.controller import Change, Key, key_of
 from edgekube.api.kinds import DEPLOYMENT, REPLICASET
-from edgekube.api.objects import controller_of, labels_of, namespace_of
-from edgekube.api.selectors.labels import label_selector_of
+from edgekube.api.objects import controller_of, namespace_of
 from edgekube.api.view import View
 from edgekube.controllers.deployment import facts
 
@@ -33,14 +32,3 @@ def of_recreated_pods(change: Change, view: View) -> Iterable[Key]:
         return ()
     deployment = view.get(DEPLOYMENT, namespace_of(pod), str(parent.get("name")))
     return () if deployment is None or facts.is_rolling(deployment) else (key_of(deployment),)
-
-
-def adopters(change: Change, view: View) -> Iterable[Key]:
-    replicaset = change.new
-    if replicaset is None or controller_of(replicaset) is not None:
-        return ()
-    return [
-        key_of(deployment)
-        for deployment in view.list(DEPLOYMENT, namespace_of(replicaset))
-        if label_selector_of(facts.spec_of(deployment).get("selector")).matches(labels_of(replicaset))
-    ]

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from edgekube.api.kinds import DEPLOYMENT, REPLICASET
-from edgekube.api.objects import Object, annotations_of, namespace_of
+from edgekube.api.objects import Object, annotations_of, namespace_of, spec_of
 from edgekube.api.ownership import controller_reference
 from edgekube.controllers.deployment import facts
 
@@ -30,7 +30,7 @@ def size_annotations(deployment: Object) -> dict[str, str]:
 
 
 def replicaset(deployment: Object, name: str, digest: str, size: int, revision: str) -> Object:
-    spec = facts.spec_of(deployment)
+    spec = spec_of(deployment)
     template: Object = orjson.loads(orjson.dumps(facts.template_of(deployment)))
     metadata = template.setdefault("metadata", {})
     metadata["labels"] = {**(metadata.get("labels") or {}), facts.HASH_LABEL: digest}

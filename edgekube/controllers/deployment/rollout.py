@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from edgekube.api.objects import Object, name_of
+from edgekube.api.objects import Object, name_of, status_of
 from edgekube.controllers.deployment.facts import (
     DESIRED,
     MAXIMUM,
@@ -24,7 +24,6 @@ from edgekube.controllers.deployment.facts import (
     max_surge,
     max_unavailable,
     replicas_of,
-    status_of,
     total_replicas,
 )
 

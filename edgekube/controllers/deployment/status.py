@@ -12,17 +12,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgekube.api import times
-from edgekube.api.objects import Object, name_of
+from edgekube.api.objects import Object, name_of, spec_of, status_of
 from edgekube.api.podstate import condition_of
 from edgekube.api.statuses import with_condition, without_condition
-from edgekube.controllers.deployment.facts import (
-    max_unavailable,
-    progress_deadline_seconds,
-    replicas_of,
-    spec_of,
-    status_of,
-    total_replicas,
-)
+from edgekube.controllers.deployment.facts import max_unavailable, progress_deadline_seconds, replicas_of, total_replicas
 
 
 def counts(deployment: Object, new: Object | None, old: Sequence[Object]) -> Object:

@@ -11,31 +11,30 @@ Next: controllers.job.orphans.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
 from typing import Any, Final
 
 from edgekube import limits
 from edgekube.api import podstate, times
+from edgekube.api.adoption import adopters, selector_of
 from edgekube.api.calls import Call, Create, Delete, Later, Patch, Record, Report
-from edgekube.api.controller import Change, Controller, Key, Moment, controlled_by, itself, key_of
+from edgekube.api.controller import Controller, Key, Moment, controlled_by, itself
 from edgekube.api.errors import StatusError
 from edgekube.api.finalizers import finalizers_of, without
 from edgekube.api.jobstate import is_finished
 from edgekube.api.kinds import JOB, POD
 from edgekube.api.objects import (
     Object,
-    controller_of,
     is_deleting,
-    labels_of,
     metadata_of,
     name_of,
     namespace_of,
     owners_of,
     revision_of,
+    spec_of,
+    status_of,
     uid_of,
 )
 from edgekube.api.ownership import claim
-from edgekube.api.selectors.labels import label_selector_of
 from edgekube.api.verbs import DeleteOptions
 from edgekube.api.view import View
 from edgekube.controllers.job import pods as making
@@ -49,8 +48,6 @@ from edgekube.controllers.job.facts import (
     is_managed_elsewhere,
     is_suspended,
     limit_per_index,
-    spec_of,
-    status_of,
 )
 
 _MODES: Final = (None, "NonIndexed", "Indexed")
@@ -73,7 +70,7 @@ def plan(backoffs: Backoffs, view: View, key: Key, now: Moment) -> list[Call]:
 
 def _pods_of(view: View, job: Object) -> tuple[list[Object], list[Call]]:
     candidates = [*view.owned_by(POD, uid_of(job)), *view.owned_by(POD, "", namespace_of(job))]
-    selector = label_selector_of(spec_of(job).get("selector"))
+    selector = selector_of(job)
     pods, calls = claim(JOB, job, POD, candidates, selector.matches, finalizer=TRACKING)
     for pod in pods:
         if all(owner.get("uid") != uid_of(job) for owner in owners_of(pod)) and TRACKING not in finalizers_of(pod):
@@ -227,21 +224,11 @@ def _plain(value: Any) -> Any:
     return {key: part for key, part in value.items() if part} if isinstance(value, dict) else value
 
 
-def _adopters(change: Change, view: View) -> Iterable[Key]:
-    """The Jobs that would adopt a pod without controller."""
-    pod = change.new
-    if pod is None or controller_of(pod) is not None or is_deleting(pod):
-        return ()
-    labels = labels_of(pod)
-    jobs = view.list(JOB, namespace_of(pod))
-    return [key_of(job) for job in jobs if label_selector_of(spec_of(job).get("selector")).matches(labels)]
-
-
 def new_controller() -> Controller:
     """One for each run: it remembers failures."""
     return Controller(
         name="job-controller",
-        watches=((JOB, itself), (POD, controlled_by(JOB)), (POD, _adopters)),
+        watches=((JOB, itself), (POD, controlled_by(JOB)), (POD, adopters(JOB))),
         plan=functools.partial(plan, Backoffs()),
         exact=True,
         settle_seconds=limits.JOB_SETTLE_SECONDS,

@@ -16,7 +16,7 @@ from msgspec import Struct, field
 
 from edgekube import limits
 from edgekube.api import podstate
-from edgekube.api.objects import Object, is_deleting, uid_of
+from edgekube.api.objects import Object, is_deleting, status_of, uid_of
 from edgekube.controllers.job import indexes
 from edgekube.controllers.job.facts import (
     completions_of,
@@ -29,7 +29,6 @@ from edgekube.controllers.job.facts import (
     is_terminating,
     is_tracked,
     limit_per_index,
-    status_of,
     valid_index_of,
 )
 from edgekube.controllers.job.indexes import Intervals

@@ -13,19 +13,11 @@ from typing import NamedTuple
 
 from edgekube.api import podstate, times
 from edgekube.api.controller import Moment
-from edgekube.api.objects import Object
+from edgekube.api.objects import Object, spec_of, status_of
 from edgekube.api.waiting import left_seconds
 from edgekube.controllers.job import indexes
 from edgekube.controllers.job.counting import Tally
-from edgekube.controllers.job.facts import (
-    completions_of,
-    is_failed,
-    is_indexed,
-    is_suspended,
-    is_true,
-    spec_of,
-    status_of,
-)
+from edgekube.controllers.job.facts import completions_of, is_failed, is_indexed, is_suspended, is_true
 from edgekube.controllers.job.policies import judge, success_message
 
 

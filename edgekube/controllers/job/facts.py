@@ -13,7 +13,7 @@ import re
 from typing import Final
 
 from edgekube.api import podstate, times
-from edgekube.api.objects import Object, annotations_of, is_deleting
+from edgekube.api.objects import Object, annotations_of, is_deleting, spec_of
 
 #: The pod is not counted yet; while it is there, the pod cannot vanish.
 TRACKING: Final = "batch.kubernetes.io/job-tracking"
@@ -24,14 +24,6 @@ INDEX_IGNORED_FAILURES: Final = "batch.kubernetes.io/job-index-ignored-failure-c
 _OURS: Final = "kubernetes.io/job-controller"
 _INT32_MAX: Final = 2**31 - 1
 _DIGITS: Final = re.compile(r"\+?\d{1,19}", re.ASCII)
-
-
-def spec_of(job: Object) -> Object:
-    return job.get("spec") or {}
-
-
-def status_of(job: Object) -> Object:
-    return job.get("status") or {}
 
 
 def is_true(job: Object, condition: str) -> bool:

@@ -18,7 +18,7 @@ from msgspec import Struct, field
 
 from edgekube import limits
 from edgekube.api.kinds import JOB
-from edgekube.api.objects import Object, name_of, namespace_of, uid_of
+from edgekube.api.objects import Object, name_of, namespace_of, spec_of, uid_of
 from edgekube.api.ownership import controller_reference
 from edgekube.api.pod_facts import pod_facts_of
 from edgekube.api.pod_ranking import ranked_for_deletion
@@ -39,7 +39,6 @@ from edgekube.controllers.job.facts import (
     is_terminating,
     limit_per_index,
     replaces_failed_only,
-    spec_of,
     valid_index_of,
 )
 from edgekube.controllers.job.policies import judge

@@ -11,9 +11,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from edgekube.api.objects import Object, name_of, namespace_of
+from edgekube.api.objects import Object, name_of, namespace_of, spec_of
 from edgekube.controllers.job import indexes
-from edgekube.controllers.job.facts import spec_of
 from edgekube.controllers.job.indexes import Intervals
 
 

@@ -13,13 +13,13 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from edgekube.api import podstate
+from edgekube.api.adoption import adopters, selector_of
 from edgekube.api.calls import Call, Later
 from edgekube.api.controller import Change, Controller, Key, Moment, controlled_by, itself, key_of, lost_by
 from edgekube.api.errors import StatusError
 from edgekube.api.kinds import CONTROLLERREVISION, PERSISTENTVOLUMECLAIM, POD, STATEFULSET
-from edgekube.api.objects import controller_of, is_deleting, labels_of, name_of, namespace_of, uid_of
+from edgekube.api.objects import is_deleting, name_of, spec_of, uid_of
 from edgekube.api.ownership import claim
-from edgekube.api.selectors.labels import label_selector_of
 from edgekube.api.statuses import status_calls
 from edgekube.api.view import View
 from edgekube.controllers.statefulset import identity
@@ -32,7 +32,7 @@ def plan(view: View, key: Key, now: Moment) -> list[Call]:
     stateful = view.get(STATEFULSET, key.namespace, key.name)
     if stateful is None:
         return []
-    selector = label_selector_of(identity.spec_of(stateful).get("selector"))
+    selector = selector_of(stateful)
     candidates = [
         pod
         for pod in (*view.owned_by(POD, uid_of(stateful)), *view.owned_by(POD, "", key.namespace))
@@ -51,21 +51,9 @@ def plan(view: View, key: Key, now: Moment) -> list[Call]:
         calls += [*step.calls.in_order(), *cleaned(stateful, history, pods)]
     there = step.there()
     calls += status_calls(STATEFULSET, stateful, status_for(stateful, history, there, step.replaced, now.wall_seconds))
-    min_ready = int(identity.spec_of(stateful).get("minReadySeconds") or 0)
+    min_ready = int(spec_of(stateful).get("minReadySeconds") or 0)
     waits = [podstate.available_in(pod, min_ready, now.wall_seconds) for pod in there]
     return calls + [Later(wait) for wait in waits if wait]
-
-
-def _adopters(change: Change, view: View) -> Iterable[Key]:
-    """StatefulSets that would adopt a pod, or a revision, without controller."""
-    orphan = change.new
-    if orphan is None or controller_of(orphan) is not None or is_deleting(orphan):
-        return ()
-    return [
-        key_of(stateful)
-        for stateful in view.list(STATEFULSET, namespace_of(orphan))
-        if label_selector_of(identity.spec_of(stateful).get("selector")).matches(labels_of(orphan))
-    ]
 
 
 def _of_gone_namesake(change: Change, view: View) -> Iterable[Key]:
@@ -82,7 +70,7 @@ def _of_gone_claim(change: Change, view: View) -> Iterable[Key]:
     if change.new is not None:
         return
     for stateful in view.list(STATEFULSET, change.key.namespace):
-        names = [re.escape(name_of(each)) for each in identity.spec_of(stateful).get("volumeClaimTemplates") or ()]
+        names = [re.escape(name_of(each)) for each in spec_of(stateful).get("volumeClaimTemplates") or ()]
         if names and re.fullmatch(f"(?:{'|'.join(names)})-{re.escape(name_of(stateful))}-[0-9]+", change.key.name):
             yield key_of(stateful)
 
@@ -92,11 +80,11 @@ STATEFULSET_CONTROLLER: Final = Controller(
     watches=(
         (STATEFULSET, itself),
         (POD, controlled_by(STATEFULSET)),
-        (POD, _adopters),
+        (POD, adopters(STATEFULSET)),
         (POD, _of_gone_namesake),
         (PERSISTENTVOLUMECLAIM, _of_gone_claim),
         (CONTROLLERREVISION, lost_by(STATEFULSET)),
-        (CONTROLLERREVISION, _adopters),
+        (CONTROLLERREVISION, adopters(STATEFULSET)),
     ),
     plan=plan,
 )

@@ -17,12 +17,12 @@ from msgspec import Struct
 from edgekube.api import revisions
 from edgekube.api.calls import Call, Create
 from edgekube.api.kinds import CONTROLLERREVISION, STATEFULSET
-from edgekube.api.objects import Object, name_of, namespace_of, uid_of
+from edgekube.api.objects import Object, name_of, namespace_of, spec_of, uid_of
 from edgekube.api.ownership import claim
 from edgekube.api.selectors.labels import LabelSelector
 from edgekube.api.short_hash import short_hash
 from edgekube.api.view import View
-from edgekube.controllers.statefulset.identity import revision_of_pod, spec_of
+from edgekube.controllers.statefulset.identity import revision_of_pod
 
 HASH_LABEL: Final = "controller.kubernetes.io/hash"
 

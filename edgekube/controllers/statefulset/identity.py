@@ -12,17 +12,13 @@ import re
 from typing import Final
 
 from edgekube.api import podstate
-from edgekube.api.objects import Object, labels_of, name_of, namespace_of
+from edgekube.api.objects import Object, labels_of, name_of, namespace_of, spec_of
 from edgekube.api.revisions import POD_LABEL
 
 NAME_LABEL: Final = "statefulset.kubernetes.io/pod-name"
 INDEX_LABEL: Final = "apps.kubernetes.io/pod-index"
 _NAME: Final = re.compile(r"(.*)-([0-9]+)", re.ASCII)
 _ORDINAL_MAX: Final = 2**31 - 1
-
-
-def spec_of(obj: Object) -> Object:
-    return obj.get("spec") or {}
 
 
 def replicas_of(stateful: Object) -> int:

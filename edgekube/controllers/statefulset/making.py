@@ -11,10 +11,10 @@ from __future__ import annotations
 import orjson
 
 from edgekube.api.kinds import STATEFULSET
-from edgekube.api.objects import Object, name_of, namespace_of
+from edgekube.api.objects import Object, name_of, namespace_of, spec_of
 from edgekube.api.ownership import controller_reference
 from edgekube.api.revisions import POD_LABEL
-from edgekube.controllers.statefulset.identity import labels_for, pod_name, spec_of
+from edgekube.controllers.statefulset.identity import labels_for, pod_name
 
 
 def claim_templates(stateful: Object) -> list[Object]:

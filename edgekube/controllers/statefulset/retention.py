@@ -10,9 +10,9 @@ Next: stepping.
 from __future__ import annotations
 
 from edgekube.api.kinds import POD, STATEFULSET, Kind
-from edgekube.api.objects import Object, name_of, owners_of, uid_of
+from edgekube.api.objects import Object, name_of, owners_of, spec_of, uid_of
 from edgekube.api.ownership import controller_reference
-from edgekube.controllers.statefulset.identity import in_range, ordinal_of, spec_of
+from edgekube.controllers.statefulset.identity import in_range, ordinal_of
 
 
 def _policy(stateful: Object) -> tuple[bool, bool]:

@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from edgekube.api import podstate
-from edgekube.api.objects import Object, is_deleting
+from edgekube.api.objects import Object, is_deleting, spec_of
 from edgekube.controllers.statefulset.history import History
-from edgekube.controllers.statefulset.identity import is_running_and_ready, replicas_of, revision_of_pod, spec_of
+from edgekube.controllers.statefulset.identity import is_running_and_ready, replicas_of, revision_of_pod
 from edgekube.controllers.statefulset.updating import is_rolling
 
 

@@ -20,7 +20,7 @@ from edgekube.api import podstate
 from edgekube.api.calls import Call, Create, Delete, OnFailure, Patch, Record, Report
 from edgekube.api.controller import Moment
 from edgekube.api.kinds import PERSISTENTVOLUMECLAIM, POD
-from edgekube.api.objects import Object, is_deleting, name_of, namespace_of, uid_of
+from edgekube.api.objects import Object, is_deleting, name_of, namespace_of, spec_of, uid_of
 from edgekube.api.revisions import template_in
 from edgekube.api.verbs import DeleteOptions
 from edgekube.api.view import View
@@ -50,7 +50,7 @@ class Step:
         self._history = history
         self._now = now
         self._failed = failed
-        self._min_ready_seconds = int(identity.spec_of(stateful).get("minReadySeconds") or 0)
+        self._min_ready_seconds = int(spec_of(stateful).get("minReadySeconds") or 0)
         self._ordered = not identity.allows_burst(stateful)
         self.calls = Calls()
         self.replaced = 0

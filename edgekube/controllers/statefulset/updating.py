@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from edgekube.api import intstr
-from edgekube.api.objects import Object, is_deleting
-from edgekube.controllers.statefulset.identity import replicas_of, revision_of_pod, spec_of
+from edgekube.api.objects import Object, is_deleting, spec_of
+from edgekube.controllers.statefulset.identity import replicas_of, revision_of_pod
 
 
 def _rolling_update(stateful: Object) -> Object | None:
