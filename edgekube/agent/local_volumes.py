@@ -30,6 +30,7 @@ from edgekube.api.errors import StatusError
 from edgekube.api.kinds import PERSISTENTVOLUME
 from edgekube.api.objects import Object, is_deleting, name_of, revision_of, uid_of
 from edgekube.api.verbs import ListOptions, Verbs
+from edgekube.pki.files import PUBLIC, replace_whole, sync_directory
 from edgekube.reconcile.by_name import ByName
 from edgekube.reconcile.follow import follow
 from edgekube.settings import Settings
@@ -90,7 +91,9 @@ class Directories:
         if directory.is_dir():
             return
         self._notes.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _write_note(self._notes / volume_name, path)
+        # On disk before the directory is: what is not noted is never removed.
+        replace_whole(self._notes / volume_name, os.fsencode(path), PUBLIC)
+        sync_directory(self._notes)
         self._base.mkdir(mode=_ABOVE_MODE, parents=True, exist_ok=True)
         half_made = self._base / f".{volume_name}"  # of its mode before it has its name
         half_made.mkdir(exist_ok=True)
@@ -153,21 +156,6 @@ class Directories:
     def forget(self, volume_name: str) -> None:
         """The directory stays, and is nobody's business any more."""
         (self._notes / volume_name).unlink(missing_ok=True)
-
-
-def _write_note(note: Path, text: str) -> None:
-    """Whole, and on disk before the directory is: what is not noted is never removed."""
-    new = note.with_name(f".{note.name}.new")
-    with new.open("wb") as file:
-        file.write(os.fsencode(text))
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(note)
-    descriptor = os.open(note.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class LocalVolumes:

@@ -11,7 +11,6 @@ Next: agent.execute (before a sandbox or a container is made).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -23,6 +22,7 @@ from edgekube.api.objects import Object, spec_of, uid_of
 from edgekube.containerd.model import IdMapping, RuntimeFeatures
 from edgekube.containerd.protocol import Runtime
 from edgekube.limits import USER_NAMESPACE_RANGES_MAX
+from edgekube.pki.files import PRIVATE, replace_whole, sync_directory
 
 #: As many as a pod's processes may be, and the step between ranges.
 IDS: Final = 65536
@@ -76,7 +76,8 @@ def range_of(pods_directory: Path, uid: str) -> IdMapping:
         others = (read_range(folder) for folder in pods_directory.iterdir() if folder.name != uid)
         first = first_free(number for number in others if number is not None)
         mapping = [{"hostId": first, "containerId": 0, "length": IDS}]
-        _write(own / _FILE, orjson.dumps({"uidMappings": mapping, "gidMappings": mapping}))
+        replace_whole(own / _FILE, orjson.dumps({"uidMappings": mapping, "gidMappings": mapping}), PRIVATE)
+        sync_directory(own)
     return IdMapping(first, IDS)
 
 
@@ -99,17 +100,3 @@ class OwnUsers:
                 return await trio.to_thread.run_sync(range_of, self._pods_directory, uid_of(pod))
             except OSError as error:
                 raise UsersProblem(f"create user namespace: {error}") from None
-
-
-def _write(path: Path, raw: bytes) -> None:
-    new = path.with_name(path.name + ".new")
-    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(raw)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

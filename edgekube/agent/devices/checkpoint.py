@@ -11,7 +11,6 @@ Next: agent.devices.allotment.
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ import orjson
 
 from edgekube.agent.devices.ledger import Ledger, Offer
 from edgekube.agent.devices.model import Given, Holding
+from edgekube.pki.files import PRIVATE, replace_whole
 
 log = logging.getLogger("edgekube.agent")
 
@@ -72,9 +72,4 @@ def read(path: Path) -> Ledger:
 
 def write(path: Path, raw: bytes) -> None:
     path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-    new = path.with_name(path.name + ".new")
-    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(raw)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
+    replace_whole(path, raw, PRIVATE)

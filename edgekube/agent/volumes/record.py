@@ -10,7 +10,6 @@ Next: volumes.setup.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import orjson
 from msgspec.structs import asdict
 
 from edgekube.agent.volumes.source import VolumeSource
+from edgekube.pki.files import PRIVATE, replace_whole
 
 log = logging.getLogger("edgekube.agent")
 
@@ -57,10 +57,4 @@ def write_record(root: Path, sources: Mapping[str, VolumeSource]) -> None:
     except OSError:
         pass
     root.mkdir(parents=True, exist_ok=True)
-    new = root / f".{NAME}.new"
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    new.rename(path)
+    replace_whole(path, data, PRIVATE)
