@@ -19,7 +19,7 @@ from typing import Final
 import trio
 
 from edgekube import limits
-from edgekube.network.netlink import read_all
+from edgekube.network.netlink import messages_of, read_all, text_of
 
 #: linux/rtnetlink.h: RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR.
 _GROUPS: Final = 0x1 | 0x10 | 0x100
@@ -28,12 +28,10 @@ _ADDRESS_MESSAGES: Final = frozenset({20, 21})  # RTM_NEWADDR, RTM_DELADDR
 #: RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_ROUTE.
 _ROUTE_GROUPS: Final = 0x40 | 0x400
 _ROUTE_MESSAGES: Final = frozenset({24, 25})  # RTM_NEWROUTE, RTM_DELROUTE
-_HEADER: Final = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, port
 _LINK: Final = struct.Struct("=BxHiII")  # ifinfomsg: family, type, index, flags, change
 _ADDRESS: Final = struct.Struct("=BBBBI")  # ifaddrmsg: family, prefix length, flags, scope, index
 #: rtmsg: family, destination and source length, tos, table, protocol, scope, type, flags
 _ROUTE: Final = struct.Struct("=BBBBBBBBI")
-_ATTRIBUTE: Final = struct.Struct("=HH")  # rtattr: length, type
 _INTERFACE_NAME: Final = 3  # IFLA_IFNAME; for an IPv4 address IFA_LABEL, which begins with the name
 _PODS: Final = ("veth",)
 
@@ -43,43 +41,20 @@ def interfaces_of(messages: bytes) -> Iterator[str]:
 
     An address whose link is gone (an IPv6 one does not name it) is no news beside the end of that link, as when a pod ends.
     """
-    for kind, body in _split(messages):
+    for kind, body in messages_of(messages):
         if kind in _LINK_MESSAGES and len(body) >= _LINK.size:
-            yield _name(body[_LINK.size :])
+            yield text_of(body[_LINK.size :], _INTERFACE_NAME)
         elif kind in _ADDRESS_MESSAGES and len(body) >= _ADDRESS.size:
-            name = _name(body[_ADDRESS.size :]) or _name_of_index(_ADDRESS.unpack_from(body)[4])
+            name = text_of(body[_ADDRESS.size :], _INTERFACE_NAME) or _name_of_index(_ADDRESS.unpack_from(body)[4])
             if name:
                 yield name
 
 
 def route_protocols_of(messages: bytes) -> Iterator[int]:
     """Who made the route that each route message is about."""
-    for kind, body in _split(messages):
+    for kind, body in messages_of(messages):
         if kind in _ROUTE_MESSAGES and len(body) >= _ROUTE.size:
             yield _ROUTE.unpack_from(body)[5]
-
-
-def _split(messages: bytes) -> Iterator[tuple[int, bytes]]:
-    offset = 0
-    while offset + _HEADER.size <= len(messages):
-        length, kind, _, _, _ = _HEADER.unpack_from(messages, offset)
-        if length < _HEADER.size or offset + length > len(messages):
-            return  # cut short
-        yield kind, messages[offset + _HEADER.size : offset + length]
-        offset += _aligned(length)
-
-
-def _name(attributes: bytes) -> str:
-    offset = 0
-    while offset + _ATTRIBUTE.size <= len(attributes):
-        length, kind = _ATTRIBUTE.unpack_from(attributes, offset)
-        if length < _ATTRIBUTE.size:
-            break
-        if kind == _INTERFACE_NAME:
-            value = attributes[offset + _ATTRIBUTE.size : offset + length]
-            return value.split(b"\0")[0].decode("ascii", "replace")
-        offset += _aligned(length)
-    return ""
 
 
 def _name_of_index(index: int) -> str:
@@ -87,10 +62,6 @@ def _name_of_index(index: int) -> str:
         return socket.if_indextoname(index)
     except (OSError, OverflowError):
         return ""
-
-
-def _aligned(length: int) -> int:
-    return (length + 3) & ~3
 
 
 def concerns_the_node(messages: bytes) -> bool:

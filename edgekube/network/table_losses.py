@@ -18,44 +18,24 @@ from typing import Final
 
 import trio
 
-from edgekube.network.netlink import read_all
+from edgekube.network.netlink import messages_of, read_all, text_of
 
 _NETLINK_NETFILTER: Final = 12
 #: NFNLGRP_NFTABLES, the seventh group.
 _GROUPS: Final = 1 << 6
 #: NFNL_SUBSYS_NFTABLES and NFT_MSG_DELTABLE.
 _TABLE_DELETED: Final = 10 << 8 | 2
-_HEADER: Final = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, port
 _FAMILY: Final = struct.Struct("=BBH")  # nfgenmsg: family, version, resource
-_ATTRIBUTE: Final = struct.Struct("=HH")  # nlattr: length, type
 _NAME: Final = 1  # NFTA_TABLE_NAME
 _FAMILIES: Final = {1: "inet", 2: "ip", 5: "netdev", 7: "bridge", 10: "ip6"}
 
 
 def deleted_tables(messages: bytes) -> Iterator[str]:
     """As nft names them: family and name."""
-    offset = 0
-    while offset + _HEADER.size <= len(messages):
-        length, kind, _, _, _ = _HEADER.unpack_from(messages, offset)
-        if length < _HEADER.size or offset + length > len(messages):
-            return  # cut short
-        body = messages[offset + _HEADER.size : offset + length]
+    for kind, body in messages_of(messages):
         if kind == _TABLE_DELETED and len(body) >= _FAMILY.size:
             family = _FAMILIES.get(_FAMILY.unpack_from(body)[0], "")
-            yield f"{family} {_name(body[_FAMILY.size :])}"
-        offset += (length + 3) & ~3
-
-
-def _name(attributes: bytes) -> str:
-    offset = 0
-    while offset + _ATTRIBUTE.size <= len(attributes):
-        length, kind = _ATTRIBUTE.unpack_from(attributes, offset)
-        if length < _ATTRIBUTE.size:
-            break
-        if kind & 0x3FFF == _NAME:
-            return attributes[offset + _ATTRIBUTE.size : offset + length].split(b"\0")[0].decode("ascii", "replace")
-        offset += (length + 3) & ~3
-    return ""
+            yield f"{family} {text_of(body[_FAMILY.size :], _NAME)}"
 
 
 def open_news() -> socket.socket:
