@@ -1,19 +1,22 @@
 """What connections share, whichever HTTP they speak.
 
 Enters: the server's handler and nursery.
-Leaves: the Shell that every connection holds; the face that the server needs of a connection.
+Leaves: the Shell that every connection holds; the face that the server needs of a connection; what an error is to the peer.
 Holds: nothing per request.
 Next: wire.http1, wire.http2, wire.server.
 """
 
 from __future__ import annotations
 
+import logging
 from typing import Protocol, TypeVar
 
 import trio
 
-from edgekube.wire.answers import ErrorBody
-from edgekube.wire.protocol import Handler
+from edgekube.wire.answers import ErrorBody, Refused
+from edgekube.wire.protocol import BodyTooLarge, Handler, Request
+
+log = logging.getLogger("edgekube.wire")
 
 E = TypeVar("E", bound=BaseException)
 
@@ -42,6 +45,18 @@ class Connection(Protocol):
         ...
 
     def cut(self) -> None: ...
+
+
+def refusal_of(error: Exception, request: Request) -> Refused:
+    """What the peer is told of an error of its handler; one that nobody foresaw is logged."""
+    refused = only(error, Refused)
+    too_large = only(error, BodyTooLarge)
+    if too_large is not None:
+        refused = Refused(413, str(too_large))
+    if refused is None:
+        log.error("handler failed method=%s path=%s peer=%s", request.method, request.path, request.peer, exc_info=error)
+        refused = Refused(500, "the server failed to answer; its log says why")
+    return refused
 
 
 def only(error: BaseException, kind: type[E]) -> E | None:

@@ -24,9 +24,9 @@ import trio
 
 from edgekube import limits
 from edgekube.wire.answers import Refused, response_head
-from edgekube.wire.connection import Shell, only
+from edgekube.wire.connection import Shell, only, refusal_of
 from edgekube.wire.http1_incoming import Incoming
-from edgekube.wire.protocol import Body, BodyTooLarge, ByteStream, Disconnected, Request, Responder
+from edgekube.wire.protocol import Body, ByteStream, Disconnected, Request, Responder
 from edgekube.wire.raw import RawConnection
 from edgekube.wire.transport import Transport
 
@@ -408,14 +408,7 @@ class Http1Connection:
     async def _failed(self, incoming: Incoming, responder: Http1Responder, error: Exception) -> None:
         if only(error, Disconnected):
             raise Disconnected from error
-        refused = only(error, Refused)
-        too_large = only(error, BodyTooLarge)
-        if too_large is not None:
-            refused = Refused(413, str(too_large))
-        if refused is None:
-            request = incoming.request
-            log.error("handler failed method=%s path=%s peer=%s", request.method, request.path, request.peer, exc_info=error)
-            refused = Refused(500, "the server failed to answer; its log says why")
+        refused = refusal_of(error, incoming.request)
         if responder.started:
             # Too late for a status: a cut connection is the only honest end of a broken stream.
             self.keep_alive = False

@@ -24,14 +24,14 @@ import trio
 from edgekube import limits
 from edgekube.wire import frames
 from edgekube.wire.answers import Refused
-from edgekube.wire.connection import Shell, only
+from edgekube.wire.connection import Shell, only, refusal_of
 from edgekube.wire.http2_floods import Allowance
 from edgekube.wire.http2_incoming import Incoming
 from edgekube.wire.http2_outbox import Outbox
 from edgekube.wire.http2_outgoing import Outgoing
 from edgekube.wire.http2_reading import FrameReader
 from edgekube.wire.http2_stream import Http2Stream
-from edgekube.wire.protocol import BodyTooLarge, Disconnected
+from edgekube.wire.protocol import Disconnected
 from edgekube.wire.stepping import notice_waiting
 from edgekube.wire.transport import Transport
 
@@ -164,14 +164,7 @@ class Http2Connection:
     async def _failed(self, stream: Http2Stream, error: Exception) -> None:
         if only(error, Disconnected) is not None:
             return
-        refused = only(error, Refused)
-        too_large = only(error, BodyTooLarge)
-        if too_large is not None:
-            refused = Refused(413, str(too_large))
-        if refused is None:
-            request = stream.request
-            log.error("handler failed method=%s path=%s peer=%s", request.method, request.path, request.peer, exc_info=error)
-            refused = Refused(500, "the server failed to answer; its log says why")
+        refused = refusal_of(error, stream.request)
         if not stream.started:
             await self._answer(stream, refused)
 
