@@ -32,7 +32,7 @@ class Refused(Exception):
 
 
 class Claim:
-    """What one write takes and gives up. ``keep`` after the write, ``give_back`` when it failed or was a dry run."""
+    """What one write takes and gives up. ``settle`` when it is over."""
 
     def __init__(self, allocator: ServiceAllocator, owner: Owner) -> None:
         self._allocator = allocator
@@ -66,6 +66,13 @@ class Claim:
 
     def release_port(self, port: int) -> None:
         self._ports_released.append(port)
+
+    def settle(self, *, kept: bool) -> None:
+        """``kept``: it was written, and not as a dry run."""
+        if kept:
+            self.keep()
+        else:
+            self.give_back()
 
     def keep(self) -> None:
         for address in self._addresses_released:

@@ -129,10 +129,7 @@ async def _create(
         return result
     finally:
         if claim is not None:
-            if kept:
-                claim.keep()
-            else:
-                claim.give_back()
+            claim.settle(kept=kept)
 
 
 async def _store(registry: Registry, kind: Kind, namespace: str, name: str, obj: Object, context: Context) -> Written:

@@ -144,10 +144,7 @@ async def replace(
             raise as_status(error, kind, name) from error
         finally:
             if claim is not None:
-                if kept:
-                    claim.keep()
-                else:
-                    claim.give_back()
+                claim.settle(kept=kept)
     raise errors.conflict(kind.group, kind.plural, name)
 
 
