@@ -15,7 +15,7 @@ from typing import Any, Final
 import orjson
 
 from edgekube.api import podstate, times
-from edgekube.api.controller import Change, Key, key_of, looks_alike, sides
+from edgekube.api.controller import Change, Key, KeysFor, key_of, looks_alike, sides
 from edgekube.api.kinds import POD, SERVICE
 from edgekube.api.objects import Object, is_deleting, labels_of, name_of, namespace_of
 from edgekube.api.pod_facts import PodFacts
@@ -123,6 +123,18 @@ def services_of_pod(change: Change, view: View) -> Iterable[Key]:
         for service in view.list(SERVICE, change.key.namespace)
         if has_selector(service) and any(_matches(service, each) for each in labels)
     ]
+
+
+def services_of_slices(manager: str) -> KeysFor:
+    """The Services of slices that this controller manages, or managed."""
+
+    def keys(change: Change, view: View) -> Iterable[Key]:
+        for side in sides(change):
+            labels = labels_of(side)
+            if labels.get(MANAGED_BY) == manager and labels.get(SERVICE_NAME):
+                yield Key(namespace_of(side), labels[SERVICE_NAME])
+
+    return keys
 
 
 def _matches(service: Object, labels: dict[str, str]) -> bool:

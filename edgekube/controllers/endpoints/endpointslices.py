@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from typing import Final
 
 from edgekube.api.calls import Call, Delete, Record
-from edgekube.api.controller import Change, Controller, Key, Moment, itself, key_of, sides
+from edgekube.api.controller import Change, Controller, Key, Moment, itself, key_of
 from edgekube.api.kinds import ENDPOINTSLICE, NODE, POD, SERVICE
-from edgekube.api.objects import Object, is_deleting, labels_of, name_of, namespace_of, uid_of
+from edgekube.api.objects import Object, is_deleting, labels_of, name_of, uid_of
 from edgekube.api.ownership import controller_reference
 from edgekube.api.pod_facts import PodFacts
 from edgekube.api.selectors.labels import label_selector_of_set
@@ -34,6 +34,7 @@ from edgekube.controllers.endpoints.backends import (
     publishes_not_ready,
     reference_to,
     services_of_pod,
+    services_of_slices,
     trigger_time,
 )
 from edgekube.controllers.endpoints.slicing import Family, Wanted, lay_out
@@ -163,13 +164,6 @@ class _Zones:
         return zone
 
 
-def _service_of_slice(change: Change, view: View) -> Iterable[Key]:
-    for side in sides(change):
-        labels = labels_of(side)
-        if labels.get(MANAGED_BY) == MANAGER and labels.get(SERVICE_NAME):
-            yield Key(namespace_of(side), labels[SERVICE_NAME])
-
-
 def _when_a_zone_changes(change: Change, view: View) -> Iterable[Key]:
     """Every Service that may have endpoints there: a node's zone is set once, as a rule soon after it joined. Those whose hints
     follow the zones' CPU also when a node's readiness or CPU changes."""
@@ -181,6 +175,11 @@ def _when_a_zone_changes(change: Change, view: View) -> Iterable[Key]:
 
 ENDPOINTSLICE_CONTROLLER: Final = Controller(
     name="endpointslice-controller",
-    watches=((SERVICE, itself), (POD, services_of_pod), (ENDPOINTSLICE, _service_of_slice), (NODE, _when_a_zone_changes)),
+    watches=(
+        (SERVICE, itself),
+        (POD, services_of_pod),
+        (ENDPOINTSLICE, services_of_slices(MANAGER)),
+        (NODE, _when_a_zone_changes),
+    ),
     plan=plan,
 )

@@ -8,19 +8,18 @@ Next: network (service proxy), network.dns.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final
 
 from edgekube import limits
 from edgekube.api.calls import Call, Delete, Record
-from edgekube.api.controller import Change, Controller, Key, Moment, itself, sides
+from edgekube.api.controller import Controller, Key, Moment, itself
 from edgekube.api.kinds import ENDPOINTS, ENDPOINTSLICE, SERVICE
-from edgekube.api.objects import Object, annotations_of, is_deleting, labels_of, name_of, namespace_of, uid_of
+from edgekube.api.objects import Object, annotations_of, is_deleting, labels_of, name_of, uid_of
 from edgekube.api.ownership import controller_reference
 from edgekube.api.selectors.labels import label_selector_of_set
 from edgekube.api.verbs import DeleteOptions
 from edgekube.api.view import View
-from edgekube.controllers.endpoints.backends import MANAGED_BY, SERVICE_NAME, TRIGGER_TIME, has_selector
+from edgekube.controllers.endpoints.backends import MANAGED_BY, SERVICE_NAME, TRIGGER_TIME, has_selector, services_of_slices
 from edgekube.controllers.endpoints.slicing import Family, Wanted, lay_out
 
 MANAGER: Final = "endpointslicemirroring-controller.k8s.io"
@@ -109,15 +108,8 @@ def _endpoint(address: Object, ready: bool) -> Object:
     return endpoint
 
 
-def _owner_of_slice(change: Change, view: View) -> Iterable[Key]:
-    for side in sides(change):
-        labels = labels_of(side)
-        if labels.get(MANAGED_BY) == MANAGER and labels.get(SERVICE_NAME):
-            yield Key(namespace_of(side), labels[SERVICE_NAME])
-
-
 MIRRORING_CONTROLLER: Final = Controller(
     name="endpointslice-mirroring-controller",
-    watches=((ENDPOINTS, itself), (SERVICE, itself), (ENDPOINTSLICE, _owner_of_slice)),
+    watches=((ENDPOINTS, itself), (SERVICE, itself), (ENDPOINTSLICE, services_of_slices(MANAGER))),
     plan=plan,
 )
