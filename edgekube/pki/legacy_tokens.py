@@ -16,7 +16,7 @@ from collections import OrderedDict
 from typing import Final, NamedTuple
 
 from edgekube import limits
-from edgekube.pki.tokens import ALGORITHM, KeyRing, TokenRejected
+from edgekube.pki.tokens import ALGORITHM, KeyRing, TokenRejected, signer_of
 
 ISSUER: Final = "kubernetes/serviceaccount"
 _CLAIM: Final = f"{ISSUER}/"
@@ -73,10 +73,7 @@ class LegacyTokens:
         import jwt
 
         try:
-            key_id = str(jwt.get_unverified_header(token).get("kid", ""))
-            key = self._keys.public(key_id)
-            if key is None:
-                raise TokenRejected("the token was signed by a key that is not ours, or no longer")
+            key_id, key = signer_of(token, self._keys)
             claims = jwt.decode(
                 token, key, algorithms=[ALGORITHM], issuer=ISSUER, options={"require": ["iss", "sub"], "verify_aud": False}
             )

@@ -106,6 +106,17 @@ class KeyRing(Protocol):
     def public(self, key_id: str) -> EllipticCurvePublicKey | None: ...
 
 
+def signer_of(token: str, keys: KeyRing) -> tuple[str, EllipticCurvePublicKey]:
+    """The id and the key that it says it was signed by. Raises TokenRejected, or jwt.PyJWTError when it is no token."""
+    import jwt
+
+    key_id = str(jwt.get_unverified_header(token).get("kid", ""))
+    key = keys.public(key_id)
+    if key is None:
+        raise TokenRejected("the token was signed by a key that is not ours, or no longer")
+    return key_id, key
+
+
 class TokenIssuer:
     """Signs tokens (TokenRequest, and the agent's projected volumes)."""
 
@@ -190,10 +201,7 @@ class TokenVerifier:
 
         now = self._clock()
         try:
-            key_id = str(jwt.get_unverified_header(token).get("kid", ""))
-            key = self._keys.public(key_id)
-            if key is None:
-                raise TokenRejected("the token was signed by a key that is not ours, or no longer")
+            key_id, key = signer_of(token, self._keys)
             claims = jwt.decode(
                 token,
                 key,
