@@ -337,11 +337,10 @@ class Planner:
             for key_step, value_step, optional in steps:
                 key, value = key_step(frame), value_step(frame)
                 if optional:
-                    if not isinstance(value, Optional):
-                        raise EvaluationError(f"cannot initialize optional entry '{key}' from non-optional value {value}")
-                    if not value.present:
+                    given = _optional(value, key)
+                    if not given.present:
                         continue
-                    value = value.value
+                    value = given.value
                 made[access.checked_key(key)] = value
             frame.cost += 30
             return made
@@ -362,11 +361,10 @@ class Planner:
             for name, value_step, optional in steps:
                 value = value_step(frame)
                 if optional:
-                    if not isinstance(value, Optional):
-                        raise EvaluationError(f"cannot initialize optional entry '{name}' from non-optional value {value}")
-                    if not value.present:
+                    given = _optional(value, name)
+                    if not given.present:
                         continue
-                    value = value.value
+                    value = given.value
                 made[name] = value
             frame.cost += 40
             return build(made)
@@ -379,6 +377,13 @@ def is_attribute(node: Node) -> bool:
     if isinstance(node, Ident):
         return node.reference is None
     return isinstance(node, Select) or (isinstance(node, Call) and node.function in ("_[_]", "_[?_]", "_?._", "_?_:_"))
+
+
+def _optional(value: Any, name: Any) -> Optional:
+    """What stands behind ``?name:`` in a map or a message."""
+    if not isinstance(value, Optional):
+        raise EvaluationError(f"cannot initialize optional entry '{name}' from non-optional value {value}")
+    return value
 
 
 def _counted(step: Step) -> Step:

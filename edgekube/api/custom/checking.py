@@ -178,12 +178,7 @@ def _check_string(keywords: Object, value: str, path: str, faults: list[Fault]) 
 def _check_object(schema: Schema, value: Object, old: Any, path: str, faults: list[Fault]) -> int:
     keywords = schema.keywords
     if keywords is not None:
-        least, most = keywords.get("minProperties"), keywords.get("maxProperties")
-        if least is not None and len(value) < least:
-            message = f"{path} in body should have at least {least} properties"
-            faults.append((path, causes.INVALID, f"Invalid value: {len(value)}: {message}"))
-        if most is not None and len(value) > most:
-            faults.append((path, causes.TOO_MANY, f"Too many: {len(value)}: must have at most {most} items"))
+        _check_count(len(value), keywords.get("minProperties"), keywords.get("maxProperties"), "properties", path, faults)
     matches = 0
     is_old = type(old) is dict
     for key, item in value.items():
@@ -201,6 +196,13 @@ def _check_object(schema: Schema, value: Object, old: Any, path: str, faults: li
     return matches
 
 
+def _check_count(count: int, least: int | None, most: int | None, of: str, path: str, faults: list[Fault]) -> None:
+    if least is not None and count < least:
+        faults.append((path, causes.INVALID, f"Invalid value: {count}: {path} in body should have at least {least} {of}"))
+    if most is not None and count > most:
+        faults.append((path, causes.TOO_MANY, f"Too many: {count}: must have at most {most} items"))
+
+
 def _check_list(schema: Schema, value: list[Any], old: Any, path: str, faults: list[Fault]) -> int:
     matches = 0
     if schema.items is not None:
@@ -212,12 +214,7 @@ def _check_list(schema: Schema, value: list[Any], old: Any, path: str, faults: l
             matches += _ratcheted(schema.items, item, before, f"{path}[{index}]", faults)
     keywords = schema.keywords
     if keywords is not None:
-        least, most = keywords.get("minItems"), keywords.get("maxItems")
-        if least is not None and len(value) < least:
-            message = f"{path} in body should have at least {least} items"
-            faults.append((path, causes.INVALID, f"Invalid value: {len(value)}: {message}"))
-        if most is not None and len(value) > most:
-            faults.append((path, causes.TOO_MANY, f"Too many: {len(value)}: must have at most {most} items"))
+        _check_count(len(value), keywords.get("minItems"), keywords.get("maxItems"), "items", path, faults)
         if keywords.get("uniqueItems"):
             texts = {orjson.dumps(item, option=orjson.OPT_SORT_KEYS) for item in value}
             if len(texts) != len(value):

@@ -51,6 +51,19 @@ def check_annotations(out: Out, annotations: dict[str, Any] | None, field: str) 
         out.append(causes.too_long(field, limits.ANNOTATIONS_BYTES_MAX))
 
 
+def check_operator(out: Out, operator: str, values: list[str], path: str) -> None:
+    """Of a requirement on labels, with the values that it takes."""
+    if operator in ("In", "NotIn"):
+        if not values:
+            out.append(causes.required(f"{path}.values", "must be specified when `operator` is 'In' or 'NotIn'"))
+    elif operator in ("Exists", "DoesNotExist"):
+        if values:
+            detail = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
+            out.append(causes.forbidden(f"{path}.values", detail))
+    else:
+        out.append(causes.invalid(f"{path}.operator", operator, "not a valid selector operator"))
+
+
 def check_label_selector(out: Out, selector: Object | None, field: str) -> None:
     """metav1.LabelSelector; none is good here, kinds that need one say so themselves."""
     if not selector:
@@ -59,15 +72,7 @@ def check_label_selector(out: Out, selector: Object | None, field: str) -> None:
     for i, expression in enumerate(items(selector, "matchExpressions")):
         path = f"{field}.matchExpressions[{i}]"
         operator, values = text(expression, "operator"), texts(expression, "values")
-        if operator in ("In", "NotIn"):
-            if not values:
-                out.append(causes.required(f"{path}.values", "must be specified when `operator` is 'In' or 'NotIn'"))
-        elif operator in ("Exists", "DoesNotExist"):
-            if values:
-                detail = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
-                out.append(causes.forbidden(f"{path}.values", detail))
-        else:
-            out.append(causes.invalid(f"{path}.operator", operator, "not a valid selector operator"))
+        check_operator(out, operator, values, path)
         check_label_key(out, text(expression, "key"), f"{path}.key")
         for j, value in enumerate(values):
             check_label_value(out, value, f"{path}.values[{j}]")

@@ -14,7 +14,7 @@ from edgekube.api import names
 from edgekube.api.objects import Object
 from edgekube.api.validation import causes, inner
 from edgekube.api.validation.fields import Out, check, dns_label, dns_subdomain, items, number, part, repeated, text, texts
-from edgekube.api.validation.metadata import check_label_key, check_label_selector, check_label_value
+from edgekube.api.validation.metadata import check_label_key, check_label_selector, check_label_value, check_operator
 
 _EFFECTS: Final = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 _REQUIRED: Final = "requiredDuringSchedulingIgnoredDuringExecution"
@@ -70,19 +70,11 @@ def check_taints(out: Out, taints: list[Object], field: str) -> None:
 
 def _check_requirement(out: Out, requirement: Object, field: str, *, check_values: bool) -> None:
     operator, values = text(requirement, "operator"), texts(requirement, "values")
-    if operator in ("In", "NotIn"):
-        if not values:
-            out.append(causes.required(f"{field}.values", "must be specified when `operator` is 'In' or 'NotIn'"))
-    elif operator in ("Exists", "DoesNotExist"):
-        if values:
-            detail = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
-            out.append(causes.forbidden(f"{field}.values", detail))
-    elif operator in ("Gt", "Lt"):
-        if len(values) != 1:
-            detail = "must be specified single value when `operator` is 'Lt' or 'Gt'"
-            out.append(causes.required(f"{field}.values", detail))
-    else:
-        out.append(causes.invalid(f"{field}.operator", operator, "not a valid selector operator"))
+    if operator not in ("Gt", "Lt"):
+        check_operator(out, operator, values, field)
+    elif len(values) != 1:
+        detail = "must be specified single value when `operator` is 'Lt' or 'Gt'"
+        out.append(causes.required(f"{field}.values", detail))
     check_label_key(out, text(requirement, "key"), f"{field}.key")
     if check_values:
         for i, value in enumerate(values):
