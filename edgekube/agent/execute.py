@@ -61,6 +61,8 @@ def make_pods_directory(directory: Path) -> None:
 
 
 class Executor:
+    __slots__ = ("_node",)
+
     def __init__(self, node: NodeContext) -> None:
         self._node = node
 

@@ -23,6 +23,8 @@ from edgekube.limits import LOG_COMPLETE_SECONDS_MAX, LOG_LOOK_SECONDS
 
 
 class LastWords:
+    __slots__ = ("_awaited", "_looked", "_memory")
+
     def __init__(self, memory: PodMemory) -> None:
         self._memory = memory
         #: Container id -> since when its log is waited for.

@@ -27,6 +27,8 @@ def _generation(pod: Object) -> int:
 
 
 class PodResize:
+    __slots__ = ("_memory", "_node", "_poke", "_retries", "_uid", "_unsaved")
+
     def __init__(
         self, node: NodeContext, uid: str, memory: PodMemory, poke: Callable[[], None], unsaved: Callable[[], None]
     ) -> None:

@@ -22,6 +22,8 @@ class _Entry(Struct):
 class Backoff:
     """k8s.io/client-go flowcontrol.Backoff, with the clock handed in."""
 
+    __slots__ = ("_entries", "_first_seconds", "_max_seconds")
+
     def __init__(self, first_seconds: float = BACKOFF_FIRST_SECONDS, max_seconds: float = BACKOFF_SECONDS_MAX) -> None:
         self._first_seconds = first_seconds
         self._max_seconds = max_seconds

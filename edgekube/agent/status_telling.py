@@ -65,6 +65,8 @@ class ComingUp:
 
 
 class StatusTelling:
+    __slots__ = ("_coming_up", "_complete", "_dirty", "_heard", "_one_at_a_time", "_subject", "_verbs", "_writer")
+
     def __init__(
         self,
         verbs: Verbs,

@@ -66,6 +66,27 @@ def _metadata_key(pod: Object) -> tuple[object, object]:
 
 
 class PodWorker:
+    __slots__ = (
+        "_clock_ahead",
+        "_copy",
+        "_generation",
+        "_grace_seconds",
+        "_labels",
+        "_learning",
+        "_node",
+        "_outcomes",
+        "_references",
+        "_saving",
+        "_steps",
+        "_telling",
+        "_wake",
+        "memory",
+        "name",
+        "namespace",
+        "resize",
+        "uid",
+    )
+
     def __init__(self, node: NodeContext, pod: Object, *, gone: bool = False) -> None:
         self._node = node
         self.uid = uid_of(pod)
@@ -75,16 +96,16 @@ class PodWorker:
         self.memory: PodMemory = memory_from(pod, node.clock())
         self.memory.gone = gone
         self._copy = PodCopy(pod, self.memory)
-        self._saving = PodSaving(node, self._copy, self.memory, self._wake.poke)
-        self.resize = PodResize(node, self.uid, self.memory, self._wake.poke, self._saving.changed)
+        poke = self._wake.poke
+        self._saving = PodSaving(node, self._copy, self.memory, poke)
+        changed = self._saving.changed
+        self.resize = PodResize(node, self.uid, self.memory, poke, changed)
         self._learning = Learning(node, self.memory, self.resize)
         self._telling = StatusTelling(node.verbs, self, self._all_said, node.terminations.tell, node.coming_up)
-        self._outcomes = StepOutcomes(
-            node, self._copy, self.memory, self.resize, changed=self._saving.changed, poke=self._wake.poke
-        )
+        self._outcomes = StepOutcomes(node, self._copy, self.memory, self.resize, changed=changed, poke=poke)
         self._steps = StepRunner(
             node, self.uid, self._copy, self.memory, self.resize, self._outcomes,
-            stop_probes=self._learning.stop_probes, tell=self._telling.write, poke=self._wake.poke,
+            stop_probes=self._learning.stop_probes, tell=self._telling.write, poke=poke,
         )  # fmt: skip
         #: Of the time that only passes.
         self._clock_ahead = node.clock() - trio.current_time()
