@@ -48,6 +48,8 @@ class Server:
     context: ssl.SSLContext
     headers: dict[str, str]
     kubeconfig: Path
+    #: Its processes: etcd counts as upstream's.
+    pids: tuple[int, ...] = ()
 
 
 @contextmanager
@@ -91,7 +93,8 @@ def _running(command: list[str], log: Path, **environment: str) -> Iterator[subp
 
 
 @contextmanager
-def upstream(directory: Path, place: Path) -> Iterator[Server]:
+def upstream(directory: Path, place: Path, *, trusting: Server | None = None) -> Iterator[Server]:
+    """``trusting``: a server of ours, by whose certificates this one is known, and knows its clients."""
     place.mkdir(parents=True)
     key = place / "service-account.key"
     run(["openssl", "genrsa", "-out", str(key), "2048"])
@@ -125,7 +128,11 @@ def upstream(directory: Path, place: Path) -> Iterator[Server]:
         "--allow-privileged",
         "--enable-aggregator-routing",
     ]
-    with _running(etcd, place / "etcd.log"), _running(apiserver, place / "apiserver.log") as process:
+    if trusting is not None:
+        pki = trusting.kubeconfig.parent / "pki"
+        apiserver += [f"--client-ca-file={pki / 'ca.crt'}", f"--tls-cert-file={pki / 'server.crt'}"]
+        apiserver += [f"--tls-private-key-file={pki / 'server.key'}"]
+    with _running(etcd, place / "etcd.log") as store, _running(apiserver, place / "apiserver.log") as process:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -147,13 +154,18 @@ def upstream(directory: Path, place: Path) -> Iterator[Server]:
                 }
             )
         )
-        server = Server("upstream", "127.0.0.1", UPSTREAM_PORT, context, {"Authorization": f"Bearer {_TOKEN}"}, kubeconfig)
+        if trusting is not None:
+            kubeconfig.write_text(trusting.kubeconfig.read_text().replace(f":{OUR_PORT}", f":{UPSTREAM_PORT}"))
+        headers = {"Authorization": f"Bearer {_TOKEN}"}
+        pids = (process.pid, store.pid)
+        server = Server("upstream", "127.0.0.1", UPSTREAM_PORT, context, headers, kubeconfig, pids)
         _until_ready(server, process, place / "apiserver.log")
         yield server
 
 
 @contextmanager
-def edgekube(place: Path) -> Iterator[Server]:
+def edgekube(place: Path, *, whole: bool = False) -> Iterator[Server]:
+    """``whole``: with its control loops."""
     place.mkdir(parents=True)
     kubeconfig = place / "data/server/kubeconfig.yaml"
     command = [
@@ -172,14 +184,14 @@ def edgekube(place: Path) -> Iterator[Server]:
         "192.0.2.1",
         "--node-name",
         "n1",
-        *(f"--disable={part}" for part in _PARTS),
+        *(f"--disable={part}" for part in ([] if whole else _PARTS)),
     ]
     with _running(command, place / "edgekube.log", PYTHONPATH=str(ROOT)) as process:
         deadline = time.monotonic() + _START_SECONDS
         while not kubeconfig.exists():
             _alive(process, place / "edgekube.log", deadline)
         context, host, port = context_of(yaml.safe_load(kubeconfig.read_text()))
-        server = Server("edgekube", host, port, context, {}, kubeconfig)
+        server = Server("edgekube", host, port, context, {}, kubeconfig, (process.pid,))
         _until_ready(server, process, place / "edgekube.log")
         yield server
 
