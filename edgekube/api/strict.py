@@ -50,6 +50,15 @@ class _Misfit(Exception):
         self.path: list[str] = []
         self.struct = ""  # the innermost named type, as Go's decoder names it
 
+    def under(self, definition: str, key: str, site: schemas.Node) -> None:
+        """It was found below this field of that type."""
+        from edgekube.api import go_types  # loaded when somebody sends what does not fit
+
+        if not self.path:
+            self.wanted = go_types.as_named(definition, key, _go_type(site), self.wanted)
+        self.path.insert(0, go_types.embedding(definition, key) + key)
+        self.struct = self.struct or definition.rpartition(".")[2]
+
 
 class _BadText(Exception):
     """A string of the right type that does not parse; Go's decoder reports the parser's own words, without a path."""
@@ -112,15 +121,21 @@ def _quantity(value: Any, unknown: list[str]) -> Any:
 
 
 #: What is canonical at a glance. Days above 28 take the long way: not every month has them.
-_CANONICAL_TIME: Final = re.compile(r"\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\dZ", re.ASCII)
+_SECOND: Final = r"\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d"
+_CANONICAL_TIME: Final = re.compile(f"{_SECOND}Z", re.ASCII)
+_CANONICAL_MICRO_TIME: Final = re.compile(rf"{_SECOND}\.\d{{6}}Z", re.ASCII)
 
 
-def _time_check(write: Callable[[float], str], canonical_time: re.Pattern[str] | None = None) -> _Check:
+def _time_check(write: Callable[[float], str], canonical_time: re.Pattern[str], *, micro: bool = False) -> _Check:
     def check(value: Any, unknown: list[str]) -> Any:
         if type(value) is not str:
             raise _Misfit(kind_of_json(value), "string")
-        if canonical_time is not None and canonical_time.fullmatch(value):
+        if canonical_time.fullmatch(value):
             return value
+        from edgekube.api.text_problems import problem_of_time  # most times are written as they are kept
+
+        if problem := problem_of_time(value, micro=micro):
+            raise _BadText(problem)
         try:
             canonical = write(times.parse(value))
         except (ValueError, OverflowError) as error:
@@ -133,21 +148,16 @@ def _time_check(write: Callable[[float], str], canonical_time: re.Pattern[str] |
 def _base64(value: Any, unknown: list[str]) -> Any:
     if type(value) is not str:
         raise _Misfit(kind_of_json(value), "[]uint8")
+    given = value
     if "\n" in value or "\r" in value:
         value = value.replace("\n", "").replace("\r", "")
     try:
         binascii.a2b_base64(value, strict_mode=True)
     except (binascii.Error, ValueError):
-        raise _BadText(f"illegal base64 data at input byte {_bad_base64_position(value)}") from None
+        from edgekube.api.text_problems import problem_of_base64
+
+        raise _BadText(problem_of_base64(given)) from None
     return value
-
-
-_BASE64: Final = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?", re.ASCII)
-
-
-def _bad_base64_position(value: str) -> int:
-    match = _BASE64.match(value)
-    return match.end() if match is not None else 0
 
 
 def _anything(value: Any, unknown: list[str]) -> Any:
@@ -158,7 +168,7 @@ _SCALARS: Final[dict[tuple[str, str], _Check]] = {
     ("string", ""): _string,
     ("string", "byte"): _base64,
     ("string", "date-time"): _time_check(times.rfc3339, _CANONICAL_TIME),
-    ("string", "micro-time"): _time_check(times.rfc3339_micro),
+    ("string", "micro-time"): _time_check(times.rfc3339_micro, _CANONICAL_MICRO_TIME, micro=True),
     ("string", "quantity"): _quantity,
     ("string", "int-or-string"): _int_or_string,
     ("boolean", ""): _boolean,
@@ -263,7 +273,6 @@ _EMPTY_SAYS_SOMETHING: Final = {schemas.OBJECT_META: frozenset({"managedFields"}
 
 def _struct_check(name: str, node: schemas.Node) -> _Check:
     """Checks of the fields are made when a field is first met: most objects use few of the hundreds that a type has."""
-    short = name.rpartition(".")[2]
     wanted = ".".join(name.split(".")[-2:])
     sites = node.properties or {}
     left_out = frozenset(node.left_out) - _EMPTY_SAYS_SOMETHING.get(name, frozenset())
@@ -300,11 +309,12 @@ def _struct_check(name: str, node: schemas.Node) -> _Check:
             try:
                 checked = item_check(item, unknown)
             except _Misfit as misfit:
-                misfit.path.insert(0, key)
-                misfit.struct = misfit.struct or short
+                misfit.under(name, key, sites[key])
                 raise
             if checked is not item:
                 value[key] = checked
+                if checked is None:
+                    dropped = [key] if dropped is None else [*dropped, key]
             if len(unknown) != before:
                 unknown[before:] = [_joined(key, path) for path in unknown[before:]]
             if not checked and key in left_out:
@@ -323,6 +333,51 @@ def _struct_check(name: str, node: schemas.Node) -> _Check:
     return check
 
 
+_JSON_SCHEMA: Final = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps"
+
+
+def _schema_or(value: Any, unknown: list[str], otherwise: _Check) -> Any:
+    """A schema. Types that may be one or something else read themselves in Go: what is unknown below goes without a word."""
+    return _check_named(_JSON_SCHEMA)(value, []) if type(value) is dict else otherwise(value, unknown)
+
+
+def _schema_or_schemas(value: Any, unknown: list[str]) -> Any:
+    def several(value: Any, unknown: list[str]) -> Any:
+        return _list_check(schemas.Node(type="array", items=schemas.Node(ref=_JSON_SCHEMA)))(value, [])
+
+    return _schema_or(value, unknown, several if type(value) is list else _nothing)
+
+
+def _schema_or_names(value: Any, unknown: list[str]) -> Any:
+    def several(value: Any, unknown: list[str]) -> Any:
+        return _list_check(schemas.Node(type="array", items=schemas.Node(type="string")))(value, [])
+
+    return _schema_or(value, unknown, several if type(value) is list else _nothing)
+
+
+def _schema_or_boolean(value: Any, unknown: list[str]) -> Any:
+    def boolean(value: Any, unknown: list[str]) -> Any:
+        if type(value) is not bool:
+            raise _BadText("boolean or JSON schema expected")
+        return value
+
+    return _schema_or(value, unknown, boolean)
+
+
+def _nothing(value: Any, unknown: list[str]) -> Any:
+    """What such a type cannot read leaves it as if it had not been given."""
+    return None
+
+
+#: Definitions that the published schemas leave open, and Go does not.
+_CLOSED: Final[dict[str, _Check]] = {
+    f"{_JSON_SCHEMA}OrArray": _schema_or_schemas,
+    f"{_JSON_SCHEMA}OrBool": _schema_or_boolean,
+    f"{_JSON_SCHEMA}OrStringArray": _schema_or_names,
+}
+_EMPTY_STRUCTS: Final = frozenset({_JSON_SCHEMA.replace("JSONSchemaProps", "CustomResourceSubresourceStatus")})
+
+
 #: One compiled check per definition that has been met; the built-in types bound it.
 _STRUCTS: Final[dict[str, _Check]] = {}
 
@@ -331,7 +386,10 @@ def _check_named(name: str) -> _Check:
     check = _STRUCTS.get(name)
     if check is None:
         node = schemas.definition(name)
-        check = _struct_check(name, node) if node.properties is not None else _check_of(node)
+        if node.properties is not None or name in _EMPTY_STRUCTS:
+            check = _struct_check(name, node)
+        else:
+            check = _CLOSED.get(name) or _check_of(node)
         _STRUCTS[name] = check
     return check
 

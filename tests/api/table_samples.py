@@ -449,7 +449,7 @@ SAMPLES: Final[dict[tuple[str, str], list[Object]]] = {
             type="Normal",
             reason="Started",
             note="Started",
-            eventTime=MADE,
+            eventTime=MADE.replace("Z", ".000000Z"),
             reportingController="kubelet",
             deprecatedCount=2,
         ),

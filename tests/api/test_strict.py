@@ -8,9 +8,31 @@ from hypothesis import strategies as st
 from edgekube import limits
 from edgekube.api import schemas, strict
 from edgekube.api.errors import StatusError
-from edgekube.api.kinds import BUILT_IN, CONFIGMAP, DEPLOYMENT, KINDS, LEASE, POD, SECRET, SERVICE, Kind
+from edgekube.api.kinds import (
+    BUILT_IN,
+    CONFIGMAP,
+    CUSTOMRESOURCEDEFINITION,
+    DEPLOYMENT,
+    KINDS,
+    LEASE,
+    POD,
+    SECRET,
+    SERVICE,
+    Kind,
+)
 from edgekube.api.objects import Object
 from tests.api.samples import full_pod
+
+
+def _kind(api_version: str, name: str) -> Kind:
+    kind = KINDS.by_kind(api_version, name)
+    assert kind is not None
+    return kind
+
+
+AUTOSCALER = _kind("autoscaling/v2", "HorizontalPodAutoscaler")
+BUDGET = _kind("policy/v1", "PodDisruptionBudget")
+WEBHOOKS = _kind("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration")
 
 
 def refused(kind: Kind, obj: Object) -> str:
@@ -69,6 +91,86 @@ def test_text_that_does_not_parse_is_refused_in_the_parsers_words() -> None:
     assert refused(CONFIGMAP, {"data": {"a": 1}}).endswith(
         "json: cannot unmarshal number into Go struct field ConfigMap.data of type string"
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "obj", "why"),
+    [
+        (POD, {"spec": {"restartPolicy": 5}}, "number into Go struct field PodSpec.spec.restartPolicy of type v1.RestartPolicy"),
+        (POD, {"spec": {"volumes": [{"configMap": {"items": [{"key": 5}]}}]}},
+         "number into Go struct field KeyToPath.spec.volumes.VolumeSource.configMap.items.key of type string"),
+        (POD, {"spec": {"volumes": [{"configMap": {"name": 5}}]}},
+         "number into Go struct field ConfigMapVolumeSource.spec.volumes.VolumeSource.configMap.LocalObjectReference.name of "
+         "type string"),
+        (POD, {"spec": {"containers": [{"startupProbe": {"grpc": {"port": 1.5}}}]}},
+         "number 1.5 into Go struct field GRPCAction.spec.containers.startupProbe.ProbeHandler.grpc.port of type int32"),
+        (POD, {"spec": {"containers": [{"securityContext": {"capabilities": {"add": [5]}}}]}},
+         "number into Go struct field Capabilities.spec.containers.securityContext.capabilities.add of type v1.Capability"),
+        (POD, {"spec": {"containers": [{"securityContext": {"capabilities": {"add": {}}}}]}},
+         "object into Go struct field Capabilities.spec.containers.securityContext.capabilities.add of type []v1.Capability"),
+        (POD, {"spec": {"containers": [{"resources": {"limits": "x"}}]}},
+         "string into Go struct field ResourceRequirements.spec.containers.resources.limits of type v1.ResourceList"),
+        (POD, {"spec": {"volumes": "x"}}, "string into Go struct field PodSpec.spec.volumes of type []v1.Volume"),
+        (AUTOSCALER, {"spec": {"metrics": [{"resource": {"name": 5}}]}},
+         "number into Go struct field ResourceMetricSource.spec.metrics.resource.name of type v1.ResourceName"),
+        (WEBHOOKS, {"webhooks": [{"rules": [{"apiGroups": {}}]}]},
+         "object into Go struct field RuleWithOperations.webhooks.rules.Rule.apiGroups of type []string"),
+        (WEBHOOKS, {"webhooks": [{"rules": [{"operations": [5]}]}]},
+         "number into Go struct field RuleWithOperations.webhooks.rules.operations of type v1.OperationType"),
+        (BUDGET, {"status": {"disruptedPods": {"web": 5}}},
+         "number into Go struct field PodDisruptionBudgetStatus.status.disruptedPods of type string"),
+    ],
+)  # fmt: skip
+def test_fields_and_types_are_called_as_in_go(kind: Kind, obj: Object, why: str) -> None:
+    assert refused(kind, obj) == (
+        f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: json: cannot unmarshal {why}'
+    )
+
+
+def _definition(**schema: object) -> Object:
+    return {"spec": {"versions": [{"schema": {"openAPIV3Schema": schema}}]}}
+
+
+_AT_SCHEMA = "JSONSchemaProps.spec.versions.schema.openAPIV3Schema"
+
+
+@pytest.mark.parametrize(
+    ("obj", "why"),
+    [
+        (_definition(properties={"a": {"items": {"properties": {"k": {"type": 5}}}}}),
+         f"json: cannot unmarshal number into Go struct field {_AT_SCHEMA}.properties.items.properties.type of type string"),
+        (_definition(properties={"a": {"items": {"properties": {"k": "x"}}}}),
+         f"json: cannot unmarshal string into Go struct field {_AT_SCHEMA}.properties.items.properties of type "
+         "v1.JSONSchemaProps"),
+        (_definition(items=[{"required": {}}]),
+         f"json: cannot unmarshal object into Go struct field {_AT_SCHEMA}.items.required of type []string"),
+        (_definition(dependencies={"a": [5]}),
+         f"json: cannot unmarshal number into Go struct field {_AT_SCHEMA}.dependencies of type string"),
+        (_definition(additionalProperties="x"), "boolean or JSON schema expected"),
+        (_definition(**{"x-kubernetes-validations": {}}),
+         f"json: cannot unmarshal object into Go struct field {_AT_SCHEMA}.x-kubernetes-validations of type v1.ValidationRules"),
+        ({"spec": {"versions": [{"subresources": {"status": "x"}}]}},
+         "json: cannot unmarshal string into Go struct field CustomResourceSubresources.spec.versions.subresources.status of "
+         "type v1.CustomResourceSubresourceStatus"),
+    ],
+)  # fmt: skip
+def test_schemas_in_definitions_are_read_to_the_bottom(obj: Object, why: str) -> None:
+    what = "CustomResourceDefinition"
+    assert refused(CUSTOMRESOURCEDEFINITION, obj) == f'{what} in version "v1" cannot be handled as a {what}: {why}'
+
+
+def test_schemas_that_may_be_something_else_take_what_go_takes() -> None:
+    definition = _definition(
+        items="x", additionalProperties=True, dependencies={"a": ["b"]}, properties={"a": {"items": {"b": 1}}}
+    )
+    definition["spec"]["versions"][0]["subresources"] = {"status": {"more": 1}}
+    shape = strict.check(CUSTOMRESOURCEDEFINITION, definition)
+    assert shape.unknown == ("spec.versions[0].subresources.status.more",), "below items nobody counts"
+    assert definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"] == {
+        "additionalProperties": True,
+        "dependencies": {"a": ["b"]},
+        "properties": {"a": {"items": {}}},
+    }
 
 
 def test_unknown_fields_are_named_and_gone() -> None:
@@ -133,7 +235,7 @@ def test_values_become_canonical() -> None:
     strict.check(POD, pod)
     assert pod["metadata"]["creationTimestamp"] == "2026-01-02T03:04:05Z"
     assert pod["spec"]["containers"][0]["resources"]["limits"] == {"cpu": "500m", "memory": "1Gi", "x.io/y": "1"}
-    lease: Object = {"spec": {"renewTime": "2026-01-02T03:04:05Z"}}
+    lease: Object = {"spec": {"renewTime": "2026-01-02T04:04:05.000000+01:00"}}
     strict.check(LEASE, lease)
     assert lease["spec"]["renewTime"] == "2026-01-02T03:04:05.000000Z"
     secret: Object = {"data": {"a": "YWJj\nZGVm\n"}}
