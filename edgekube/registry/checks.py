@@ -21,7 +21,7 @@ from edgekube.api.errors import Cause, StatusError
 from edgekube.api.kinds import CUSTOMRESOURCEDEFINITION, EVENT, Kind
 from edgekube.api.managed.elements import quoted
 from edgekube.api.objects import Object, name_of
-from edgekube.api.validation.fields import IN_LINK_LOCAL
+from edgekube.api.validation.addresses import IN_LINK_LOCAL
 from edgekube.registry import conversion
 from edgekube.registry.context import IGNORE, STRICT, Context
 from edgekube.registry.custom import objects as custom

@@ -19,10 +19,10 @@ import orjson
 from edgekube.api.names import SUBDOMAIN_LENGTH_MAX, bytes_of
 from edgekube.api.objects import Object
 from edgekube.api.validation import causes
+from edgekube.api.validation.addresses import check_cidr
 from edgekube.api.validation.fields import (
     Out,
     check,
-    check_cidr,
     check_nonnegative,
     config_key,
     items,

@@ -213,46 +213,6 @@ def parse_cidr(value: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | No
         return None
 
 
-def check_ip(out: Out, value: str, field: str) -> bool:
-    if parse_ip(value) is None:
-        out.append(causes.invalid(field, value, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"))
-        return False
-    return True
-
-
-def check_cidr(out: Out, value: str, field: str) -> bool:
-    if parse_cidr(value) is None:
-        out.append(causes.invalid(field, value, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"))
-        return False
-    return True
-
-
-#: registry.checks excuses the control plane from this: on a switch without DHCP its nodes have no other addresses.
-IN_LINK_LOCAL: Final = "may not be in the link-local range (169.254.0.0/16, fe80::/10)"
-
-
-def check_not_special_ip(out: Out, value: str, field: str) -> None:
-    """Addresses that mean nothing beyond one node: unspecified, loopback, link-local."""
-    address = parse_ip(value)
-    if address is None:
-        out.append(causes.invalid(field, value, "must be a valid IP address"))
-        return
-    if address.is_unspecified:
-        out.append(causes.invalid(field, value, f"may not be unspecified ({value})"))
-    if address.is_loopback:
-        out.append(causes.invalid(field, value, "may not be in the loopback range (127.0.0.0/8, ::1/128)"))
-    if address.is_link_local:
-        out.append(causes.invalid(field, value, IN_LINK_LOCAL))
-    if address in _LINK_LOCAL_MULTICAST[address.version]:
-        out.append(causes.invalid(field, value, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"))
-
-
-_LINK_LOCAL_MULTICAST: Final[dict[int, Any]] = {
-    4: ipaddress.ip_network("224.0.0.0/24"),
-    6: ipaddress.ip_network("ff02::/16"),
-}
-
-
 # --- counts that may be percentages ---------------------------------------------------------------------------------
 
 

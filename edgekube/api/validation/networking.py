@@ -8,20 +8,26 @@ Next: api.validation.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 from edgekube.api import names
+from edgekube.api.errors import Cause
 from edgekube.api.objects import Object
 from edgekube.api.validation import causes
+from edgekube.api.validation.addresses import (
+    check_canonical_cidr,
+    check_canonical_ip,
+    check_cidr,
+    check_ip,
+    check_not_special_ip,
+)
 from edgekube.api.validation.fields import (
     Out,
     check,
-    check_cidr,
     check_domain_prefixed_path,
     check_immutable,
-    check_ip,
     check_names,
-    check_not_special_ip,
     check_one_of_given,
     check_port,
     dns_label,
@@ -156,10 +162,12 @@ def _check_reference(out: Out, reference: Object, field: str) -> None:
 
 
 def check_ingress_status(out: Out, new: Object, old: Object) -> None:
+    before = items(part(part(old, "status"), "loadBalancer"), "ingress")
+    known = {text(one, "ip") for one in before}
     for i, one in enumerate(items(part(part(new, "status"), "loadBalancer"), "ingress")):
         path, host = f"status.loadBalancer.ingress[{i}]", text(one, "hostname")
         if text(one, "ip"):
-            check_ip(out, text(one, "ip"), f"{path}.ip")
+            check_ip(out, text(one, "ip"), f"{path}.ip", known)
         if host:
             check(out, dns_subdomain(host), f"{path}.hostname", host)
             if parse_ip(host) is not None:
@@ -200,7 +208,8 @@ def check_ingress_class_update(out: Out, new: Object, old: Object) -> None:
 # --- NetworkPolicy --------------------------------------------------------------------------------------------------------
 
 
-def check_network_policy(out: Out, policy: Object) -> None:
+def check_network_policy(out: Out, policy: Object, known: Collection[str] = ()) -> None:
+    """``known``: CIDRs of the stored one."""
     spec = part(policy, "spec")
     check_label_selector(out, spec.get("podSelector"), "spec.podSelector")
     for direction, peers in (("ingress", "from"), ("egress", "to")):
@@ -209,7 +218,7 @@ def check_network_policy(out: Out, policy: Object) -> None:
             for j, port in enumerate(items(rule, "ports")):
                 _check_policy_port(out, port, f"{path}.ports[{j}]")
             for j, peer in enumerate(items(rule, peers)):
-                _check_peer(out, peer, f"{path}.{peers}[{j}]")
+                _check_peer(out, peer, f"{path}.{peers}[{j}]", known)
     types = texts(spec, "policyTypes")
     if len(types) > 2:
         out.append(causes.invalid("spec.policyTypes", types, "may not specify more than two policyTypes"))
@@ -235,30 +244,30 @@ def _check_policy_port(out: Out, port: Object, field: str) -> None:
         check(out, names.port_number(end), f"{field}.endPort", end)
 
 
-def _check_peer(out: Out, peer: Object, field: str) -> None:
+def _check_peer(out: Out, peer: Object, field: str, known: Collection[str]) -> None:
     given = [key for key in ("podSelector", "namespaceSelector", "ipBlock") if peer.get(key) is not None]
     for key in given:
         if key != "ipBlock":
             check_label_selector(out, peer[key], f"{field}.{key}")
         else:
-            _check_ip_block(out, peer[key], f"{field}.ipBlock")
+            _check_ip_block(out, peer[key], f"{field}.ipBlock", known)
     if not given:
         out.append(causes.required(field, "must specify a peer"))
     elif len(given) > 1 and "ipBlock" in given:
         out.append(causes.forbidden(field, "may not specify both ipBlock and another peer"))
 
 
-def _check_ip_block(out: Out, block: Object, field: str) -> None:
+def _check_ip_block(out: Out, block: Object, field: str, known: Collection[str]) -> None:
     cidr = text(block, "cidr")
     if not cidr:
         out.append(causes.required(f"{field}.cidr"))
         return
-    if not check_cidr(out, cidr, f"{field}.cidr"):
+    if not check_cidr(out, cidr, f"{field}.cidr", known):
         return
     whole = parse_cidr(cidr)
     for i, one in enumerate(texts(block, "except")):
         path = f"{field}.except[{i}]"
-        if not check_cidr(out, one, path):
+        if not check_cidr(out, one, path, known):
             continue
         exception = parse_cidr(one)
         if (
@@ -272,7 +281,13 @@ def _check_ip_block(out: Out, block: Object, field: str) -> None:
 
 
 def check_network_policy_update(out: Out, new: Object, old: Object) -> None:
-    check_network_policy(out, new)
+    peers = (
+        part(peer, "ipBlock")
+        for direction, key in (("ingress", "from"), ("egress", "to"))
+        for rule in items(part(old, "spec"), direction)
+        for peer in items(rule, key)
+    )
+    check_network_policy(out, new, {cidr for block in peers for cidr in (text(block, "cidr"), *texts(block, "except"))})
 
 
 # --- addresses of Services ---------------------------------------------------------------------------------------------------
@@ -280,10 +295,9 @@ def check_network_policy_update(out: Out, new: Object, old: Object) -> None:
 
 def address_name(name: str) -> list[str]:
     """An IPAddress is named by the address, in its canonical text."""
-    address = parse_ip(name)
-    if address is None:
-        return ["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"]
-    return [] if str(address) == name else [f'must be in canonical form ("{address}")']
+    found: list[Cause] = []
+    check_canonical_ip(found, name, "")
+    return [cause.message.partition(": ")[2].partition(": ")[2] for cause in found]
 
 
 def check_ip_address(out: Out, address: Object) -> None:
@@ -320,7 +334,7 @@ def check_service_cidr(out: Out, service_cidr: Object) -> None:
         detail = "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64"
         out.append(causes.invalid("spec.cidrs", cidrs, detail))
     for i, cidr in enumerate(cidrs):
-        check_cidr(out, cidr, f"spec.cidrs[{i}]")
+        check_canonical_cidr(out, cidr, f"spec.cidrs[{i}]")
 
 
 def check_service_cidr_update(out: Out, new: Object, old: Object) -> None:
@@ -379,14 +393,12 @@ def _check_endpoint(out: Out, endpoint: Object, family: str, field: str) -> None
         if family == "FQDN":
             check(out, dns_subdomain(address), path, address)
             continue
+        if family not in ("IPv4", "IPv6") or not (check_ip if family == "IPv4" else check_canonical_ip)(out, address, path):
+            continue
         parsed = parse_ip(address)
-        version = 6 if family == "IPv6" else 4
-        if parsed is None:
-            check_ip(out, address, path)
-        elif family in ("IPv4", "IPv6") and parsed.version != version:
-            out.append(causes.invalid(f"{field}.addresses", address, f"must be an IPv{version} address"))
-        else:
-            check_not_special_ip(out, address, path)
+        if parsed is not None and family != f"IPv{parsed.version}":
+            out.append(causes.invalid(f"{field}.addresses", address, f"must be an {family} address"))
+        check_not_special_ip(out, address, path)
     if endpoint.get("nodeName") is not None:
         check(out, dns_subdomain(endpoint["nodeName"]), f"{field}.nodeName", endpoint["nodeName"])
     topology = part(endpoint, "deprecatedTopology")

@@ -16,7 +16,8 @@ from edgekube.api import names
 from edgekube.api.objects import Object
 from edgekube.api.restarting import could_restart_all, restarts
 from edgekube.api.validation import causes
-from edgekube.api.validation.fields import Out, check, check_ip, dns_subdomain, items, part, qualified_name, repeated, same, text
+from edgekube.api.validation.addresses import check_ip
+from edgekube.api.validation.fields import Out, check, dns_subdomain, items, part, qualified_name, repeated, same, text
 from edgekube.api.validation.placement import check_tolerations
 from edgekube.api.validation.podspec import check_pod_annotations, check_pod_spec
 from edgekube.api.validation.security import APPARMOR_PREFIX
@@ -191,7 +192,7 @@ def check_pod_status(out: Out, new: Object, old: Object) -> None:
     for key, group in _STATUS_LISTS.items():
         if group == "ephemeralContainers" or not could_restart_all(old):
             _check_transitions(out, status, old, key, group)
-    _check_status_ips(out, status)
+    _check_status_ips(out, status, old_status)
 
 
 def _check_transitions(out: Out, status: Object, old: Object, key: str, group: str) -> None:
@@ -210,14 +211,14 @@ def _check_transitions(out: Out, status: Object, old: Object, key: str, group: s
             out.append(causes.forbidden(f"status.{key}[{i}].state", detail))
 
 
-def _check_status_ips(out: Out, status: Object) -> None:
+def _check_status_ips(out: Out, status: Object, before: Object) -> None:
     for key in ("podIPs", "hostIPs"):
         addresses = [text(one, "ip") for one in items(status, key)]
         again = repeated(addresses)
         for i, address in enumerate(addresses):
-            check_ip(out, address, f"status.{key}[{i}]")
+            check_ip(out, address, f"status.{key}[{i}]", [text(one, "ip") for one in items(before, key)])
             if i in again:
-                out.append(causes.duplicate(f"status.{key}[{i}]", {"ip": address}))
+                out.append(causes.duplicate(f"status.{key}[{i}]", {"IP": address}))
         families = [":" in address for address in addresses]
         if len(addresses) > 2 or len(set(families)) != len(families):
             detail = "may specify no more than one IP for each IP family"

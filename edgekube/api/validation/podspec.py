@@ -14,6 +14,7 @@ from typing import Final
 from edgekube.api import names
 from edgekube.api.objects import Object
 from edgekube.api.validation import causes, inner
+from edgekube.api.validation.addresses import check_ip
 from edgekube.api.validation.containers import (
     Surroundings,
     check_containers,
@@ -23,7 +24,6 @@ from edgekube.api.validation.containers import (
 from edgekube.api.validation.fields import (
     Out,
     check,
-    check_ip,
     check_one_of,
     dns_label,
     dns_subdomain,

@@ -8,18 +8,17 @@ Next: api.validation.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Final
 
 from edgekube.api import names
 from edgekube.api.objects import Object
 from edgekube.api.validation import causes, inner
+from edgekube.api.validation.addresses import check_cidr, check_ip, check_not_special_ip
 from edgekube.api.validation.fields import (
     PROTOCOLS,
     Out,
     check,
-    check_cidr,
-    check_ip,
-    check_not_special_ip,
     check_one_of,
     check_port,
     dns_label,
@@ -51,7 +50,11 @@ def _is_headless(spec: Object) -> bool:
 
 
 def check_service(out: Out, service: Object) -> None:
-    spec = part(service, "spec")
+    _check_service(out, service, {})
+
+
+def _check_service(out: Out, service: Object, old: Object) -> None:
+    spec, before = part(service, "spec"), part(old, "spec")
     kind, headless, ports = text(spec, "type"), _is_headless(spec), items(spec, "ports")
     if not ports and not headless and kind != "ExternalName":
         out.append(causes.required("spec.ports"))
@@ -64,12 +67,12 @@ def check_service(out: Out, service: Object) -> None:
     check_labels(out, spec.get("selector"), "spec.selector")
     _check_affinity(out, spec)
     if kind != "ExternalName":
-        check_cluster_ips(out, spec)
+        check_cluster_ips(out, spec, texts(before, "clusterIPs"))
     for i, address in enumerate(texts(spec, "externalIPs")):
-        if check_ip(out, address, f"spec.externalIPs[{i}]"):
+        if check_ip(out, address, f"spec.externalIPs[{i}]", texts(before, "externalIPs")):
             check_not_special_ip(out, address, f"spec.externalIPs[{i}]")
     check_one_of(out, spec, "type", "spec", _TYPES)
-    _check_balancer(out, service, spec)
+    _check_balancer(out, service, spec, old)
     _check_traffic(out, spec, headless=headless)
 
 
@@ -139,8 +142,9 @@ def _check_affinity(out: Out, spec: Object) -> None:
             out.append(causes.invalid(f"{path}.clientIP.timeoutSeconds", seconds, detail))
 
 
-def check_cluster_ips(out: Out, spec: Object) -> None:
-    """clusterIP, clusterIPs, ipFamilies and ipFamilyPolicy together; the registry's allocator asks too."""
+def check_cluster_ips(out: Out, spec: Object, known: Collection[str] = ()) -> None:
+    """clusterIP, clusterIPs, ipFamilies and ipFamilyPolicy together; the registry's allocator asks too. ``known``: those that
+    the stored Service has."""
     address, addresses, families = text(spec, "clusterIP"), texts(spec, "clusterIPs"), texts(spec, "ipFamilies")
     path = "spec.clusterIPs"
     if address:
@@ -164,7 +168,7 @@ def check_cluster_ips(out: Out, spec: Object) -> None:
             if len(addresses) > 1:
                 good = False
                 out.append(causes.invalid(path, addresses, "'None' must be the first and only value"))
-        elif not check_ip(out, one, f"{path}[{i}]"):
+        elif not check_ip(out, one, f"{path}[{i}]", known):
             good = False
     if len(addresses) > 2:
         out.append(causes.invalid(path, addresses, "may only hold up to 2 values"))
@@ -180,7 +184,7 @@ def check_cluster_ips(out: Out, spec: Object) -> None:
                 out.append(causes.invalid(f"{path}[{i}]", addresses[i], detail))
 
 
-def _check_balancer(out: Out, service: Object, spec: Object) -> None:
+def _check_balancer(out: Out, service: Object, spec: Object, old: Object) -> None:
     balanced = text(spec, "type") == "LoadBalancer"
     ranges = texts(spec, "loadBalancerSourceRanges")
     path = "spec.LoadBalancerSourceRanges"
@@ -188,14 +192,16 @@ def _check_balancer(out: Out, service: Object, spec: Object) -> None:
     if ranges:
         if not balanced:
             out.append(causes.forbidden(path, _ONLY_BALANCER))
+        known = [cidr.strip() for cidr in texts(part(old, "spec"), "loadBalancerSourceRanges")]
         for i, cidr in enumerate(ranges):
-            check_cidr(out, cidr.strip(), f"{path}[{i}]")
+            check_cidr(out, cidr.strip(), f"{path}[{i}]", known)
     elif annotation in part(part(service, "metadata"), "annotations"):
         path = f"metadata.annotations[{annotation}]"
         if not balanced:
             out.append(causes.forbidden(path, _ONLY_BALANCER))
         value = service["metadata"]["annotations"][annotation] or ""
-        for cidr in value.split(",") if value.strip() else ():
+        same = part(part(old, "metadata"), "annotations").get(annotation) == value
+        for cidr in value.split(",") if value.strip() and not same else ():
             check_cidr(out, cidr.strip(), path)
     allocate = spec.get("allocateLoadBalancerNodePorts")
     if balanced:
@@ -264,7 +270,7 @@ def check_service_update(out: Out, new: Object, old: Object) -> None:
         and number(spec, "healthCheckNodePort") != number(before, "healthCheckNodePort")
     ):
         out.append(causes.forbidden("spec.healthCheckNodePort", causes.IMMUTABLE))
-    check_service(out, new)
+    _check_service(out, new, old)
 
 
 def _check_released(out: Out, spec: Object, before: Object, key: str, singular: str) -> None:
@@ -286,7 +292,7 @@ def _check_released(out: Out, spec: Object, before: Object, key: str, singular: 
         out.append(causes.invalid("spec.ipFamilyPolicy", spec.get("ipFamilyPolicy"), detail))
 
 
-def check_load_balancer_status(out: Out, status: Object, kind: str, field: str) -> None:
+def check_load_balancer_status(out: Out, status: Object, kind: str, field: str, known: Collection[str] = ()) -> None:
     """``kind`` is the Service's type."""
     ingresses = items(part(status, "loadBalancer"), "ingress")
     if ingresses and kind != "LoadBalancer":
@@ -295,7 +301,7 @@ def check_load_balancer_status(out: Out, status: Object, kind: str, field: str) 
     for i, ingress in enumerate(ingresses):
         path, address, mode, host = f"{field}[{i}]", text(ingress, "ip"), ingress.get("ipMode"), text(ingress, "hostname")
         if address:
-            check_ip(out, address, f"{path}.ip")
+            check_ip(out, address, f"{path}.ip", known)
             if mode is None:
                 out.append(causes.required(f"{path}.ipMode", "must be specified when `ip` is set"))
         elif mode is not None:
@@ -309,7 +315,9 @@ def check_load_balancer_status(out: Out, status: Object, kind: str, field: str) 
 
 
 def check_service_status(out: Out, new: Object, old: Object) -> None:
-    check_load_balancer_status(out, part(new, "status"), text(part(new, "spec"), "type"), "status.loadBalancer.ingress")
+    before = items(part(part(old, "status"), "loadBalancer"), "ingress")
+    kind, known = text(part(new, "spec"), "type"), {text(one, "ip") for one in before}
+    check_load_balancer_status(out, part(new, "status"), kind, "status.loadBalancer.ingress", known)
 
 
 # --- Endpoints ----------------------------------------------------------------------------------------------------------
