@@ -15,6 +15,7 @@ from typing import Any, Final
 import orjson
 
 from edgekube.api import pod_address
+from edgekube.api.defaults.autoscaling import METRICS
 from edgekube.api.kinds import EVENT, HORIZONTALPODAUTOSCALER, PODADDRESS, Kind
 from edgekube.api.objects import Object, metadata_of
 
@@ -32,7 +33,6 @@ _EVENT_FIELDS: Final = {
 }
 _EVENT_FIELDS_BACK: Final = {core: new for new, core in _EVENT_FIELDS.items()}
 
-_METRICS: Final = "autoscaling.alpha.kubernetes.io/metrics"
 _CURRENT_METRICS: Final = "autoscaling.alpha.kubernetes.io/current-metrics"
 _CONDITIONS: Final = "autoscaling.alpha.kubernetes.io/conditions"
 _BEHAVIOR: Final = "autoscaling.alpha.kubernetes.io/behavior"
@@ -59,7 +59,7 @@ def _hpa_to_v2(obj: Object) -> Object:
     converted = dict(obj)
     converted["apiVersion"] = "autoscaling/v2"
     annotations = dict((obj.get("metadata") or {}).get("annotations") or {})
-    kept = {key: annotations.pop(key, None) for key in (_METRICS, _CURRENT_METRICS, _CONDITIONS, _BEHAVIOR)}
+    kept = {key: annotations.pop(key, None) for key in (METRICS, _CURRENT_METRICS, _CONDITIONS, _BEHAVIOR)}
     metadata = dict(obj.get("metadata") or {})
     metadata.pop("annotations", None)
     if annotations:
@@ -67,7 +67,7 @@ def _hpa_to_v2(obj: Object) -> Object:
     converted["metadata"] = metadata
 
     spec = dict(obj.get("spec") or {})
-    metrics: list[Object] = _json_or(kept[_METRICS], [])
+    metrics: list[Object] = _json_or(kept[METRICS], [])
     target = spec.pop("targetCPUUtilizationPercentage", None)
     if target is not None:
         metrics.insert(0, {
@@ -109,7 +109,7 @@ def _hpa_from_v2(obj: Object) -> Object:
     if cpu is not None:
         spec["targetCPUUtilizationPercentage"] = cpu
     if others:
-        annotations[_METRICS] = orjson.dumps(others).decode()
+        annotations[METRICS] = orjson.dumps(others).decode()
     behavior = spec.pop("behavior", None)
     if behavior is not None:
         annotations[_BEHAVIOR] = orjson.dumps(behavior).decode()

@@ -13,15 +13,20 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from edgekube.api.defaults.fill import Scalars, fill_missing, part
-from edgekube.api.objects import Object
+from edgekube.api.objects import Object, annotations_of
 
+#: Where v1 keeps the metrics that it has no field for.
+METRICS: Final = "autoscaling.alpha.kubernetes.io/metrics"
 _CPU_PERCENT: Final = 80
 _PERIOD_SECONDS: Final = 15
 _BUDGET_STATUS: Final[Scalars] = {"disruptionsAllowed": 0, "currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0}
 
 
 def default_autoscaler_v1(autoscaler: Object) -> None:
-    fill_missing(part(autoscaler, "spec"), {"minReplicas": 1})
+    spec = part(autoscaler, "spec")
+    fill_missing(spec, {"minReplicas": 1})
+    if METRICS not in annotations_of(autoscaler):
+        fill_missing(spec, {"targetCPUUtilizationPercentage": _CPU_PERCENT})
     fill_missing(part(autoscaler, "status"), {"currentReplicas": 0, "desiredReplicas": 0})
 
 
