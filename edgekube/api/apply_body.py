@@ -14,6 +14,9 @@ from edgekube.api.errors import StatusError, bad_request
 from edgekube.api.objects import Object
 
 _PREFIX = "error decoding YAML: "
+#: Of what YAML it cannot be made; else of what JSON.
+_NO_YAML = "error converting YAML to JSON: "
+_NO_OBJECT = "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal "
 
 
 def configuration(body: bytes, content_type: str = "") -> tuple[Object, str]:
@@ -29,8 +32,13 @@ def configuration(body: bytes, content_type: str = "") -> tuple[Object, str]:
     try:
         config, repeated = decode.decode_with_duplicates(body, decode.YAML_TYPE)
     except StatusError as error:
-        raise bad_request(_PREFIX + error.message) from None
+        raise bad_request(_PREFIX + _reworded(error.message)) from None
     return config, _told(repeated)
+
+
+def _reworded(message: str) -> str:
+    what = message.partition("json: cannot unmarshal ")[2].partition(" ")[0]
+    return f"{_NO_OBJECT}{what} into Go value of type map[string]interface {{}}" if what else f"{_NO_YAML}{message}"
 
 
 def _told(repeated: list[str]) -> str:

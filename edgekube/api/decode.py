@@ -24,6 +24,8 @@ from edgekube.api.objects import Object
 JSON_TYPE: Final = "application/json"
 YAML_TYPE: Final = "application/yaml"
 
+#: Into what upstream reads any body first.
+_TYPE_OF_KIND: Final = r'struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }'
 _PREFIX: Final = "couldn't get version/kind; json parse error: "
 
 
@@ -46,16 +48,20 @@ def decode_body(body: bytes, content_type: str) -> Object:
 
 def decode_json(body: bytes) -> Object:
     """StatusError 400 with line and column when the text is no JSON object."""
-    value = decode_json_value(body)
+    return _object(decode_json_value(body))
+
+
+def _object(value: Any) -> Object:
+    """null is an object that says nothing."""
+    if value is None:
+        return {}
     if type(value) is not dict:
-        raise bad_request(f"{_PREFIX}json: cannot unmarshal {kind_of_json(value)} into Go value of type object")
+        raise bad_request(f"{_PREFIX}json: cannot unmarshal {kind_of_json(value)} into Go value of type {_TYPE_OF_KIND}")
     return value
 
 
 def decode_json_value(body: bytes) -> Any:
     """Any JSON value (a JSON patch is a list)."""
-    if not body.strip():
-        raise bad_request("Object 'Kind' is missing in ''")
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -181,12 +187,12 @@ _YAML_INT: Final = re.compile(r"[-+]?(?:0b[01_]+|0o?[0-7_]+|0x[0-9a-fA-F_]+|0|[1
 _YAML_FLOAT: Final = re.compile(
     r"[-+]?(?:\.[0-9]+|[0-9][0-9_]*(?:\.[0-9_]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)", re.ASCII
 )
-_YAML_BOOL: Final = re.compile(r"yes|Yes|YES|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF")
+_YAML_BOOL: Final = re.compile(r"y|Y|n|N|yes|Yes|YES|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF")
 _FLOAT_EXACT_MAX: Final = 2**53
 
 
 def _yaml_error(message: str) -> StatusError:
-    return bad_request(f"error converting YAML to JSON: yaml: {message}")
+    return bad_request(f"yaml: {message}")
 
 
 @cache
@@ -248,6 +254,7 @@ def _loader_class() -> Any:
             raise yaml.constructor.ConstructorError(None, None, f"unsupported value: {text}", node.start_mark)
         return int(number) if number.is_integer() and abs(number) < _FLOAT_EXACT_MAX else number
 
+    Loader.bool_values = {**base.bool_values, "y": True, "n": False}
     Loader.yaml_implicit_resolvers = {}
     Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(f"(?:{_YAML_BOOL.pattern})\\Z"), list("yYnNtTfFoO"))
     Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(f"(?:{_YAML_INT.pattern})\\Z"), list("-+0123456789"))
@@ -288,6 +295,24 @@ def _check_depth_of_yaml(body: bytes) -> None:
             depth -= 1
 
 
+def _yaml_fault(body: bytes, error: Any) -> str:
+    """In the words of upstream's parser, which counts lines from 0 but where its scanner met the fault, and is silent of the
+    first of them."""
+    import yaml
+
+    problem = error.problem or error.context or "unknown problem parsing YAML content"
+    if problem == "found undefined alias":
+        rest = body.splitlines()[error.problem_mark.line][error.problem_mark.column :]
+        name = re.match(rb"\*?([\w-]*)", rest)
+        return f"unknown anchor '{name[1].decode() if name is not None else ''}' referenced"
+    if not isinstance(error, yaml.scanner.ScannerError | yaml.parser.ParserError):
+        return str(problem)
+    lines = [mark.line for mark in (error.context_mark, error.problem_mark) if mark is not None and mark.line]
+    if not lines:
+        return str(problem)
+    return f"line {lines[0] + isinstance(error, yaml.scanner.ScannerError)}: {problem}"
+
+
 def _load_yaml(body: bytes) -> tuple[Any, list[str]]:
     import yaml
 
@@ -299,9 +324,9 @@ def _load_yaml(body: bytes) -> tuple[Any, list[str]]:
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark is not None else ""
-        raise _yaml_error(f"{where}{error.problem or error.context}") from None
+        raise _yaml_error(_yaml_fault(body, error)) from None
+    except yaml.reader.ReaderError as error:
+        raise _yaml_error(str(error.reason)) from None
     except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
         raise _yaml_error(" ".join(str(error).split())) from None
     except RecursionError:
@@ -333,10 +358,7 @@ def decode_yaml(body: bytes) -> Object:
 
 
 def _object_of_yaml(value: Any) -> Object:
-    if type(value) is not dict:
-        if value is None:
-            raise bad_request("Object 'Kind' is missing in ''")
-        raise bad_request(f"{_PREFIX}json: cannot unmarshal {kind_of_json(value)} into Go value of type object")
+    value = _object(value)
     if _expanded_count(value, {}, 1) > limits.YAML_VALUES_MAX:
         raise _yaml_error("document contains excessive aliasing")
     try:

@@ -15,7 +15,7 @@ from typing import Any, Final
 import orjson
 
 from edgekube import limits
-from edgekube.api import merge_patch, schemas, strategic_merge
+from edgekube.api import go_text, merge_patch, schemas, strategic_merge
 from edgekube.api.decode import JSON_TYPE, Repeated, decode_json_value, duplicate_fields, kind_of_json, media_type
 from edgekube.api.errors import StatusError, bad_request, failed, rejected, unsupported_media_type
 from edgekube.api.kinds import Kind
@@ -56,9 +56,13 @@ def _object_patch(body: bytes, prefix: str) -> Object:
 def read_patch(patch_type: str, body: bytes) -> tuple[Any, Repeated]:
     """The decoded patch, and what ``fieldValidation`` says of its own text. StatusError BadRequest when it is none."""
     if media_type(patch_type) != JSON_PATCH:
+        if media_type(patch_type) == MERGE_PATCH and body.strip() == b"null":
+            raise bad_request("Invalid JSON Patch")
         patch = _object_patch(body, "" if media_type(patch_type) == STRATEGIC_MERGE_PATCH else _PREFIX)
         return patch, duplicate_fields(body, JSON_TYPE, patch)
     operations: Any = _decoded(body, _PREFIX)
+    if operations is None:
+        return [], Repeated()
     _check_operations(operations)
     found = [
         f'json patch unknown field "[{index}].{key}"'
@@ -87,7 +91,7 @@ def _check_operations(operations: Any) -> None:
 
 def shown(patch_type: str, body: bytes) -> str:
     """A strategic merge patch as a refusal shows it; "": it shows the object that the patch made."""
-    return strategic_merge.go_text(_decoded(body, "")) if media_type(patch_type) == STRATEGIC_MERGE_PATCH else ""
+    return go_text.plain(_decoded(body, "")) if media_type(patch_type) == STRATEGIC_MERGE_PATCH else ""
 
 
 def _decoded(body: bytes, prefix: str) -> object:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from edgekube.api import go_text
 from edgekube.api.objects import Object
 from edgekube.api.schemas import Node
 
@@ -36,7 +37,7 @@ def merged(original: Object, patch: Object, node: Node | None) -> Object:
             return {key: value for key, value in patch.items() if key != _PATCH}
         if directive == "delete":
             return {}
-        raise ValueError(f"unknown patch type: {go_text(directive)} in map: {go_text(patch)}")
+        raise ValueError(f"unknown patch type: {go_text.plain(directive)} in map: {go_text.plain(patch)}")
     _retain_keys(original, patch)
     _merge_ordered_lists(original, patch, node)
     for key, value in patch.items():
@@ -85,29 +86,6 @@ def _cleaned(value: Any) -> Any:
     return value
 
 
-_GO_TYPES: Final = {
-    str: "string", bool: "bool", int: "int64", float: "float64", list: "[]interface {}", dict: "map[string]interface {}",
-}  # fmt: skip
-
-
-def _go_type(value: object) -> str:
-    return _GO_TYPES.get(type(value), "%!s(<nil>)")
-
-
-def go_text(value: object) -> str:
-    """A decoded value as Go's %v writes it."""
-    match value:
-        case None:
-            return "<nil>"
-        case bool():
-            return "true" if value else "false"
-        case dict():
-            return "map[" + " ".join(f"{key}:{go_text(value[key])}" for key in sorted(value)) + "]"
-        case list():
-            return "[" + " ".join(map(go_text, value)) + "]"
-    return str(value)
-
-
 # --- directives of maps --------------------------------------------------------------------------------------------------
 
 
@@ -145,7 +123,7 @@ def _merge_ordered_lists(original: Object, patch: Object, node: Node | None) -> 
         current, changes = original.get(key), patch.pop(key, None)
         for each in (order, current, changes):
             if type(each) is not list and (each is not None or each is order):
-                raise ValueError(f"expected a []interface {{}}, but received a {_go_type(each)}")
+                raise ValueError(f"expected a []interface {{}}, but received a {go_text.type_of(each)}")
         _check_order(changes or [], order, merge_key)
         before = list(current or [])
         if current is not None and changes is not None and site is not None and "merge" in site.patch_strategies:
@@ -174,12 +152,12 @@ def _key_of(item: Any, merge_key: str) -> Any:
             raise ValueError("cannot merge lists without merge key for type map")
         return item
     if type(item) is not dict:
-        raise ValueError(f"expected a map[string]interface {{}}, but received a {_go_type(item)}")
+        raise ValueError(f"expected a map[string]interface {{}}, but received a {go_text.type_of(item)}")
     if merge_key not in item:
-        raise ValueError(f"map: {go_text(item)} does not contain declared merge key: {merge_key}")
+        raise ValueError(f"map: {go_text.plain(item)} does not contain declared merge key: {merge_key}")
     key = item[merge_key]
     if isinstance(key, dict | list):
-        raise ValueError(f"merge key {merge_key} must be a scalar, but is {go_text(key)}")
+        raise ValueError(f"merge key {merge_key} must be a scalar, but is {go_text.plain(key)}")
     return key
 
 
@@ -191,8 +169,8 @@ def _check_order(changes: list[Any], order: list[Any], merge_key: str) -> None:
             continue
         key = _key_of(item, merge_key)
         if order and key not in wanted:  # consumes the iterator up to the match
-            why = f"The order in patch list:\n{go_text(changes)}\n doesn't match $setElementOrder list:\n{go_text(order)}\n"
-            raise ValueError(why)
+            said, wanted_order = go_text.plain(changes), go_text.plain(order)
+            raise ValueError(f"The order in patch list:\n{said}\n doesn't match $setElementOrder list:\n{wanted_order}\n")
 
 
 def _check_alike(current: list[Any], changes: list[Any]) -> None:
@@ -200,7 +178,7 @@ def _check_alike(current: list[Any], changes: list[Any]) -> None:
     if types[0] is list:
         raise ValueError(LIST_OF_LISTS)
     if any(each is not types[0] for each in types):
-        raise ValueError(f"list element types are not identical: {go_text([current, changes])}")
+        raise ValueError(f"list element types are not identical: {go_text.plain([current, changes])}")
 
 
 def _merged_list(current: list[Any], changes: list[Any], site: Node) -> list[Any]:
@@ -227,7 +205,7 @@ def _merged_list(current: list[Any], changes: list[Any], site: Node) -> list[Any
         elif directive == "merge":
             raise ValueError("merging lists cannot yet be specified in the patch")
         else:
-            raise ValueError(f"unknown patch type: {go_text(directive)} in map: {go_text(item)}")
+            raise ValueError(f"unknown patch type: {go_text.plain(directive)} in map: {go_text.plain(item)}")
     if replace:
         return list(ordinary)
     combined = [held for held in current if _key_of(held, merge_key) not in gone]

@@ -24,15 +24,21 @@ _OF_DELETION: Final = ("deletionTimestamp", _GRACE)
 _SYSTEM_FIELDS: Final = ("generation", "creationTimestamp", *_OF_DELETION)
 
 
+#: What upstream names the table of its types by.
+SCHEME: Final = "pkg/runtime/scheme.go:111"
 #: Where Go's sources have the types of a group, if not in a folder of its first name.
 _PACKAGES: Final = {"": "core", "events.k8s.io": "core"}
 
 
 def check_type(kind: Kind, obj: Object, kinds: ServedKinds) -> None:
     """A body without kind is taken to be what the URL says; any other kind is refused. ``kinds``: those that are known."""
+    given_kind, given_version = _given_type(kind, obj)
+    if kind.custom:
+        if given_version != kind.api_version:
+            raise other_version(kind, given_version)
+        check_custom_type(kind, obj)
     why = other_type(kind, obj, kinds)
     if why:
-        given_kind, given_version = _given_type(kind, obj)
         handled = f'{given_kind} in version "{given_version.rpartition("/")[2]}" cannot be handled as a {kind.kind}: {why}'
         raise errors.bad_request(handled)
 
@@ -46,13 +52,30 @@ def other_type(kind: Kind, obj: Object, kinds: ServedKinds) -> str:
         return ""
     known = kinds.by_kind(given_version, given_kind)
     if known is None or known.custom:
-        return f'no kind "{given_kind}" is registered for version "{given_version}" in scheme "pkg/runtime/scheme.go:111"'
+        return f'no kind "{given_kind}" is registered for version "{given_version}" in scheme "{SCHEME}"'
     if given_kind == kind.kind:
-        raise errors.bad_request(
-            f"the API version in the data ({given_version}) does not match the expected API version ({kind.api_version})"
-        )
+        raise other_version(kind, given_version)
     package = _PACKAGES.get(kind.group, kind.group.partition(".")[0])
     return f"converting ({given_version.rpartition('/')[2]}.{given_kind}) to ({package}.{kind.kind}): unknown conversion"
+
+
+def check_custom_type(kind: Kind, obj: Object) -> None:
+    """A custom object has no Go type that it could fail to be: what it says of itself is judged as any field is."""
+    given_kind, given_version = _given_type(kind, obj)
+    pairs = (("kind", given_kind, kind.kind), ("apiVersion", given_version, kind.api_version))
+    wrong = [
+        errors.Cause("FieldValueInvalid", f'Invalid value: "{given}": must be {expected}', field)
+        for field, given, expected in pairs
+        if given != expected
+    ]
+    if wrong:
+        raise errors.invalid(kind.group, given_kind, str(metadata_of(obj).get("name") or ""), wrong)
+
+
+def other_version(kind: Kind, given: str) -> errors.StatusError:
+    return errors.bad_request(
+        f"the API version in the data ({given}) does not match the expected API version ({kind.api_version})"
+    )
 
 
 def _given_type(kind: Kind, obj: Object) -> tuple[str, str]:

@@ -50,7 +50,9 @@ async def patch(
         made = apply_patch_onto(kind, current, patch_type, body, first)
         if patch_type == STRATEGIC_MERGE_PATCH:  # it says how fields change; of which kind they are the URL says
             made["kind"], made["apiVersion"] = kind.kind, kind.api_version
-        elif not kind.custom and (why := identity.other_type(kind, made, registry.kinds)):
+        elif kind.custom:
+            identity.check_custom_type(kind, made)
+        elif why := identity.other_type(kind, made, registry.kinds):
             raise checks.bad_patch(orjson.dumps(made).decode(), why)
         identity.check_type(kind, made, registry.kinds)
         checks.shape_of_patched(registry, kind, made, lambda: shown(patch_type, body), context)

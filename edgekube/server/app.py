@@ -414,8 +414,7 @@ class Application:
         asked = exchange.route
         if asked.verb != "create" or asked.name or asked.subresource:
             raise StatusError("MethodNotAllowed", "the server does not allow this method on the requested resource")
-        context = exchange.context()
-        obj = await exchange.decoded(context)
+        obj, context = await exchange.decoded()
         checks.shape(self._registry, kind, obj, context)
         admission = gate.request_of(CREATE, kind, asked.namespace, "", context, obj)
         if gate.concerns(self._registry, admission):

@@ -42,6 +42,8 @@ from edgekube.wire.protocol import BodyTooLarge, Request, Responder
 T = TypeVar("T")
 
 _YAML_THREADS: Final = trio.CapacityLimiter(1)
+#: Of a body that was not understood, its sender is shown so much.
+_SHOWN_BYTES_MAX: Final = 30
 _BODY_TYPES: Final = ("application/json", "application/yaml")
 #: strconv.ParseBool.
 _TRUE: Final = frozenset({"1", "t", "T", "true", "TRUE", "True"})
@@ -110,23 +112,46 @@ class Exchange(Struct):
             options={name: route.parameter(name) for name in _WRITE_OPTIONS if name in route.query},
         )
 
-    async def decoded(self, context: Context) -> Object:
-        """The body's object; fields given twice are kept in the context."""
-        content_type = self.request.headers.get("content-type", "")
-        body = await self.body()
-        media_type = decode.media_type(content_type)
-        accepted = _BODY_TYPES if self.kind.custom and self.route.subresource != "scale" else (*_BODY_TYPES, PROTOBUF_TYPE)
+    def body_type(self) -> str:
+        """The media type of the body; StatusError UnsupportedMediaType for one that is not read."""
+        media_type = decode.media_type(self.request.headers.get("content-type", ""))
+        is_custom = self.kind.custom and self.route.subresource != "scale" and self.request.method != "DELETE"
+        accepted = _BODY_TYPES if is_custom else (*_BODY_TYPES, PROTOBUF_TYPE)
         if media_type and media_type not in accepted:
             raise errors.unsupported_media_type(
                 f"the body of the request was in an unknown format - accepted media types include: {', '.join(accepted)}"
             )
-        if media_type == PROTOBUF_TYPE:
-            return decode_protobuf(body)
-        if context.field_validation == IGNORE:
-            obj = await _beside(media_type, decode.decode_body, body, content_type)
-        else:
-            obj, context.duplicates = await _beside(media_type, decode.decode_with_duplicates, body, content_type)
-        return obj
+        return media_type
+
+    async def decoded(self) -> tuple[Object, Context]:
+        """The body's object, and the context of its writing, in which fields given twice are kept."""
+        media_type = self.body_type()
+        context = self.context()
+        body = await self.body()
+        try:
+            if media_type == PROTOBUF_TYPE:
+                obj = decode_protobuf(body)
+            elif context.field_validation == IGNORE:
+                obj = await _beside(media_type, decode.decode_body, body, media_type)
+            else:
+                obj, context.duplicates = await _beside(media_type, decode.decode_with_duplicates, body, media_type)
+        except errors.StatusError as error:
+            if error.reason != "BadRequest":
+                raise
+            definition = _BODY_DEFINITIONS.get(self.route.subresource)
+            kind = definition[1] if definition is not None else self.kind.kind
+            raise _unrecognized(kind, error.message, body) from None
+        if self.kind.custom and self.route.subresource != "scale":
+            self._check_says_its_type(obj, body)
+        return obj, context
+
+    def _check_says_its_type(self, obj: Object, body: bytes) -> None:
+        """Whose type is in no program has to say it."""
+        if not obj.get("kind"):
+            why = f"Object 'Kind' is missing in '{body.decode(errors='replace')}'"
+            raise _unrecognized(self.kind.kind, why, body)
+        if obj.get("apiVersion") != self.kind.api_version:
+            raise identity.other_version(self.kind, str(obj.get("apiVersion") or ""))
 
     async def answer(self, raw: bytes, *, status: int = 200, kind: Kind | None = None) -> None:
         """``raw`` is one object's JSON, of ``kind`` (default: the route's)."""
@@ -164,6 +189,19 @@ class Exchange(Struct):
                 "meta.k8s.io", "TableOptions", "", [errors.Cause("FieldValueNotSupported", why, "includeObject")]
             )
         return value
+
+
+def _unrecognized(kind: str, why: str, body: bytes) -> errors.StatusError:
+    return errors.bad_request(f"the object provided is unrecognized (must be of type {kind}): {why} ({_shown(body)})")
+
+
+def _shown(body: bytes) -> str:
+    """The beginning of a body that was not understood."""
+    if not body:
+        return "<empty>"
+    cut = body[:_SHOWN_BYTES_MAX]
+    text = cut.decode(errors="replace") if body.startswith(b"{") else cut.hex()
+    return text if len(body) == len(cut) else f"{text} ..."
 
 
 async def _beside(media_type: str, parse: Callable[[bytes, str], T], body: bytes, content_type: str) -> T:
@@ -241,8 +279,8 @@ async def _list(exchange: Exchange) -> None:
 
 
 async def _create(exchange: Exchange) -> None:
-    route, kind, context = exchange.route, exchange.kind, exchange.context()
-    obj = await exchange.decoded(context)
+    route, kind = exchange.route, exchange.kind
+    obj, context = await exchange.decoded()
     if route.subresource or kind.plural == "bindings":
         subresource = route.subresource or "binding"
         await _create_below(exchange, subresource, obj, context)
@@ -269,8 +307,8 @@ async def _create_below(exchange: Exchange, subresource: str, obj: Object, conte
 
 
 async def _update(exchange: Exchange) -> None:
-    route, kind, context = exchange.route, exchange.kind, exchange.context()
-    obj = await exchange.decoded(context)
+    route, kind = exchange.route, exchange.kind
+    obj, context = await exchange.decoded()
     if route.subresource == "scale":
         checks.report(kind, strict.check_named(*_BODY_DEFINITIONS["scale"], obj).unknown, context)
         result = await scale.update_scale(exchange.registry, kind, route.namespace, route.name, obj, context)
@@ -324,10 +362,16 @@ async def _delete_body(exchange: Exchange) -> Object | None:
     body = await exchange.body()
     if not body:
         return None
-    content_type = exchange.request.headers.get("content-type", "")
-    is_protobuf = decode.media_type(content_type) == PROTOBUF_TYPE
-    options = decode_protobuf(body) if is_protobuf else decode.decode_body(body, content_type)
-    strict.check_named("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions", "DeleteOptions", "v1", options)
+    media_type = exchange.body_type()
+    options = decode_protobuf(body) if media_type == PROTOBUF_TYPE else decode.decode_body(body, media_type)
+    given_kind = options.get("kind") or "DeleteOptions"
+    if given_kind != "DeleteOptions":
+        version = options.get("apiVersion") or "v1"
+        raise errors.bad_request(f'no kind "{given_kind}" is registered for version "{version}" in scheme "{identity.SCHEME}"')
+    try:
+        strict.check_named("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions", "DeleteOptions", "v1", options)
+    except errors.StatusError as error:
+        raise errors.bad_request(error.message.partition(" cannot be handled as a DeleteOptions: ")[2] or error.message) from None
     return options
 
 

@@ -316,3 +316,56 @@ async def test_what_is_learnt_of_a_kind_is_learnt_once(api: Api) -> None:
     for number in range(5):
         await make(f"more-{number}")
     assert (blank.cache_info().currsize, built_in.cache_info().currsize) == known
+
+
+async def test_what_upstream_fills_in_between_versions_is_managed_by_whoever_made_the_object(api: Api) -> None:
+    """Defaults that its conversions set are as if they had been sent."""
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "d"}]}}
+    spec = {"selector": {"matchLabels": {"a": "b"}}, "template": template}
+    made = await api.ask("POST", "/apis/apps/v1/namespaces/default/daemonsets", {"metadata": {"name": "a"}, "spec": spec})
+    assert made.json["metadata"]["annotations"] == {"deprecated.daemonset.template.generation": "1"}
+    fields = made.json["metadata"]["managedFields"][0]["fieldsV1"]
+    assert fields["f:metadata"] == {"f:annotations": {".": {}, "f:deprecated.daemonset.template.generation": {}}}
+    path = "/apis/autoscaling/v1/namespaces/default/horizontalpodautoscalers"
+    scaler = {"maxReplicas": 3, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "a"}}
+    made = await api.ask("POST", path, {"metadata": {"name": "a"}, "spec": scaler})
+    assert made.json["spec"]["targetCPUUtilizationPercentage"] == 80
+    assert "f:targetCPUUtilizationPercentage" in made.json["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"]
+
+
+async def test_who_sets_a_required_field_that_go_leaves_out_manages_the_field_itself(api: Api) -> None:
+    reference = {"resource": "services", "namespace": "default", "name": "a"}
+    body = {"metadata": {"name": "192.0.2.9"}, "spec": {"parentRef": reference}}
+    made = await api.ask("POST", "/apis/networking.k8s.io/v1/ipaddresses", body)
+    fields = made.json["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"]["f:parentRef"]
+    assert fields == {".": {}, "f:name": {}, "f:namespace": {}, "f:resource": {}}
+
+
+async def test_values_that_do_not_fit_are_shown_as_go_shows_them(api: Api) -> None:
+    text = b"{apiVersion: v1, kind: ConfigMap, metadata: {name: a}, data: {a: y, b: 1, c: [1, x], d: {x: null}}}"
+    refused = await api.ask("PATCH", f"{CONFIGMAPS}/a?fieldManager=me", text, content_type=APPLY)
+    assert (refused.status, refused.json["message"]) == (
+        500,
+        "failed to create typed patch object (/a; /v1, Kind=ConfigMap): errors:\n"
+        "  .data.a: expected string, got &value.valueUnstructured{Value:true}\n"
+        "  .data.b: expected string, got &value.valueUnstructured{Value:1}\n"
+        '  .data.c: expected string, got &value.valueUnstructured{Value:[]interface {}{1, "x"}}\n'
+        '  .data.d: expected string, got &value.valueUnstructured{Value:map[string]interface {}{"x":interface {}(nil)}}',
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"a: [", "error decoding YAML: error converting YAML to JSON: yaml: line 1: did not find expected node content"),
+        (
+            b"- a",
+            "error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal array into Go value of "
+            "type map[string]interface {}",
+        ),
+        (b"", "invalid object type: /, Kind="),
+    ],
+)
+async def test_what_is_no_configuration(api: Api, text: bytes, message: str) -> None:
+    refused = await api.ask("PATCH", f"{CONFIGMAPS}/a?fieldManager=me", text, content_type=APPLY)
+    assert (refused.status, refused.json["message"]) == (400, message)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from edgekube.api.objects import Object
 from tests.server.custom import DEFINITIONS, custom, definition, path, version
 from tests.server.running import Api
+
+API_VERSION = "stable.example.com/v1"
 
 SCHEMA: Object = {
     "type": "object",
@@ -43,6 +47,53 @@ async def test_what_was_sent_to_another_kinds_url_is_called_by_its_name(api: Api
         'Widget in version "v1" cannot be handled as a ConfigMap: no kind "Widget" is registered for version '
         '"stable.example.com/v1" in scheme "pkg/runtime/scheme.go:111"',
     )
+
+
+_OTHER_VERSION = f"does not match the expected API version ({API_VERSION})"
+_MISSING = "the object provided is unrecognized (must be of type Widget): Object 'Kind' is missing in "
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "message"),
+    [
+        ({}, 400, f"{_MISSING}'{{}}' ({{}})"),
+        (
+            {"apiVersion": API_VERSION},
+            400,
+            f"""{_MISSING}'{{"apiVersion":"{API_VERSION}"}}' ({{"apiVersion":"stable.example. ...)""",
+        ),
+        ({"kind": "Widget"}, 400, f"the API version in the data () {_OTHER_VERSION}"),
+        ({"kind": "Pod", "apiVersion": "v1"}, 400, f"the API version in the data (v1) {_OTHER_VERSION}"),
+        (
+            {"kind": "Gadget", "apiVersion": API_VERSION, "metadata": {"name": "one"}},
+            422,
+            'Gadget.stable.example.com "one" is invalid: kind: Invalid value: "Gadget": must be Widget',
+        ),
+    ],
+)
+async def test_an_object_of_a_kind_that_no_program_knows_says_what_it_is(
+    api: Api, body: Object, status: int, message: str
+) -> None:
+    await _defined(api)
+    told = await api.ask("POST", path("widgets"), body)
+    assert (told.status, told.json["message"]) == (status, message)
+
+
+@pytest.mark.parametrize(
+    ("patch", "message"),
+    [
+        ({"kind": "X"}, 'X.stable.example.com "one" is invalid: kind: Invalid value: "X": must be Widget'),
+        (
+            {"apiVersion": "a/v9"},
+            f'Widget.stable.example.com "one" is invalid: apiVersion: Invalid value: "a/v9": must be {API_VERSION}',
+        ),
+    ],
+)
+async def test_a_patch_cannot_make_it_something_else(api: Api, patch: Object, message: str) -> None:
+    await _defined(api)
+    await api.ask("POST", path("widgets"), custom("Widget", "one", spec={"size": 1}))
+    told = await api.ask("PATCH", f"{path('widgets')}/one", patch, content_type="application/merge-patch+json")
+    assert (told.status, told.json["message"]) == (422, message)
 
 
 def _causes(answer: Object) -> list[tuple[str, str]]:

@@ -188,6 +188,7 @@ async def test_a_patch_that_takes_the_revision_away_is_refused_where_a_put_witho
             400,
             "error decoding patch: json: cannot unmarshal number into Go struct field jsonPatchOp.path of type string",
         ),
+        ("application/merge-patch+json", b"null", 400, "Invalid JSON Patch"),
         ("application/strategic-merge-patch+json", b'{"$patch":"x"}', 500, "unknown patch type: x in map: map[$patch:x]"),
         ("application/bogus", b"{}", 415, "415: Unsupported Media Type"),
     ],

@@ -114,9 +114,7 @@ async def test_fields_given_twice(api: Api) -> None:
 @pytest.mark.parametrize(
     ("body", "content_type", "status", "reason"),
     [
-        (b"{", "application/json", 400, "BadRequest"),
-        (b"", "application/json", 400, "BadRequest"),
-        (b"kind: [", "application/yaml", 400, "BadRequest"),
+        (b"null", "application/json", 422, "Invalid"),
         (b"k8s\0\n", "application/cbor", 415, "UnsupportedMediaType"),
         (b'{"kind":"Secret","apiVersion":"v1"}', "application/json", 400, "BadRequest"),
         (b'{"kind":"ConfigMap","apiVersion":"v2","metadata":{"name":"a"}}', "application/json", 400, "BadRequest"),
@@ -131,6 +129,67 @@ async def test_bad_bodies(api: Api, body: bytes, content_type: str, status: int,
     answered = await api.ask("POST", CONFIGMAPS, body, content_type=content_type)
     assert (answered.status, answered.json["reason"]) == (status, reason)
     assert (await api.ask("GET", CONFIGMAPS)).json["items"] == []
+
+
+_UNRECOGNIZED = "the object provided is unrecognized (must be of type ConfigMap): "
+_UNREAD = f"{_UNRECOGNIZED}couldn't get version/kind; json parse error: "
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "message"),
+    [
+        (b"{", "application/json", f"{_UNREAD}unexpected end of JSON input ({{)"),
+        (b"", "application/json", f"{_UNREAD}unexpected end of JSON input (<empty>)"),
+        (b"kind: [", "application/yaml", f"{_UNRECOGNIZED}yaml: line 1: did not find expected node content (6b696e643a205b)"),
+        (
+            b'{"metadata":{"name":"long name"',
+            "application/json",
+            f'{_UNREAD}unexpected end of JSON input ({{"metadata":{{"name":"long name ...)',
+        ),
+        (b"x" * 31, "application/json", f"{_UNREAD}invalid character 'x' looking for beginning of value ({'78' * 30} ...)"),
+    ],
+)
+async def test_bodies_that_were_not_understood_are_shown(api: Api, body: bytes, content_type: str, message: str) -> None:
+    for method, path in (("POST", CONFIGMAPS), ("PUT", f"{CONFIGMAPS}/a")):
+        answered = await api.ask(method, path, body, content_type=content_type)
+        assert (answered.status, answered.json["reason"], answered.json["message"]) == (400, "BadRequest", message)
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status", "message"),
+    [
+        (b"{", "application/json", 400, "couldn't get version/kind; json parse error: unexpected end of JSON input"),
+        (b"a: [", "application/yaml", 400, "yaml: line 1: did not find expected node content"),
+        (
+            b'{"kind":"Pod"}',
+            "application/json",
+            400,
+            'no kind "Pod" is registered for version "v1" in scheme "pkg/runtime/scheme.go:111"',
+        ),
+        (
+            b'{"gracePeriodSeconds":"x"}',
+            "application/json",
+            400,
+            "json: cannot unmarshal string into Go struct field DeleteOptions.gracePeriodSeconds of type int64",
+        ),
+        (
+            b"{}",
+            "text/plain",
+            415,
+            "the body of the request was in an unknown format - accepted media types include: application/json, "
+            "application/yaml, application/vnd.kubernetes.protobuf",
+        ),
+    ],
+)
+async def test_options_of_a_deletion_that_are_none(api: Api, body: bytes, content_type: str, status: int, message: str) -> None:
+    for path in (CONFIGMAPS, f"{CONFIGMAPS}/a"):
+        answered = await api.ask("DELETE", path, body, content_type=content_type)
+        assert (answered.status, answered.json["message"]) == (status, message)
+
+
+async def test_what_the_body_is_comes_before_how_it_is_to_be_checked(api: Api) -> None:
+    answered = await api.ask("POST", f"{CONFIGMAPS}?fieldValidation=bogus", b"{}", content_type="text/plain")
+    assert answered.status == 415
 
 
 async def test_yaml_in_and_out(api: Api) -> None:

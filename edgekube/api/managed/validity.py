@@ -12,9 +12,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
-
 from edgekube import limits
+from edgekube.api import go_text
 from edgekube.api.managed import elements
 from edgekube.api.managed.sites import DEDUCED, KEYED, MAP, OPAQUE, SET, Site
 
@@ -37,10 +36,6 @@ def _add(found: list[str], path: str, why: str) -> None:
         found.append(f"{path}: {why}" if path else why)
 
 
-def _shown(value: Any) -> str:
-    return orjson.dumps(value).decode()
-
-
 def _walk(site: Site, value: Any, path: str, found: list[str]) -> None:
     relation = site.relation
     if value is None or relation in (DEDUCED, OPAQUE):
@@ -49,12 +44,12 @@ def _walk(site: Site, value: Any, path: str, found: list[str]) -> None:
         if type(value) is dict:
             _map(site, value, path, found)
         else:
-            _add(found, path, f"expected map, got {_shown(value)}")
+            _add(found, path, f"expected map, got &{{{go_text.plain(value)}}}")
     elif relation in (KEYED, SET):
         if type(value) is list:
             _list(site, value, path, found)
         else:
-            _add(found, path, f"expected list, got {_shown(value)}")
+            _add(found, path, f"expected list, got &{{{go_text.plain(value)}}}")
     else:
         _scalar(site, value, path, found)
 
@@ -92,24 +87,13 @@ def _scalar(site: Site, value: Any, path: str, found: list[str]) -> None:
     match node.type:
         case "integer" | "number":
             if not is_number:
-                _add(found, path, f"expected numeric (int or float), got {_go_type(value)}")
+                _add(found, path, f"expected numeric (int or float), got {go_text.type_of(value)}")
         case "boolean":
             if type(value) is not bool:
-                _add(found, path, f"expected boolean, got {_shown(value)}")
+                _add(found, path, f"expected boolean, got &{{{go_text.plain(value)}}}")
         case "string" if node.format in ("", "byte"):
             if type(value) is not str:
-                _add(found, path, f"expected string, got {_shown(value)}")
+                _add(found, path, f"expected string, got &value.valueUnstructured{{Value:{go_text.syntax(value)}}}")
         case _:
             if type(value) not in (int, float, str, bool):
-                _add(found, path, f"expected any scalar, got {_shown(value)}")
-
-
-def _go_type(value: Any) -> str:
-    match value:
-        case bool():
-            return "bool"
-        case str():
-            return "string"
-        case list():
-            return "[]interface {}"
-    return "map[string]interface {}"
+                _add(found, path, f"expected any scalar, got &{{{go_text.plain(value)}}}")
