@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from re import Pattern
 from typing import Any, Final
 
@@ -18,6 +19,8 @@ from tests.upstream.asking import Answer, Client, Request
 from tests.upstream.corpus import bases, kind_of, mutations, samples, upstreams_manifests
 
 NAMESPACE: Final = "side"
+#: Requests one after the other, and what they are about.
+TALKS: Final = Path(__file__).parent / "talks"
 
 
 @dataclass(frozen=True)
