@@ -95,14 +95,17 @@ def check_preconditions(kind: Kind, name: str, obj: Object, options: DeleteOptio
     metadata = metadata_of(obj)
     uid, revision = options.precondition_uid, options.precondition_revision
     if uid is not None and uid != metadata.get("uid"):
-        why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {metadata.get('uid', '')}"
-        raise errors.conflict(kind.group, kind.plural, name, why)
+        why = (
+            f"the UID in the precondition ({uid}) does not match the UID in record ({metadata.get('uid', '')}). "
+            "The object might have been deleted and then recreated"
+        )
+        raise errors.conflict(kind.group, kind.kind, name, why)
     if revision is not None and revision != metadata.get("resourceVersion"):
         why = (
-            f"Precondition failed: ResourceVersion in precondition: {revision}, "
-            f"ResourceVersion in object meta: {metadata.get('resourceVersion', '')}"
+            f"the ResourceVersion in the precondition ({revision}) does not match the ResourceVersion in record "
+            f"({metadata.get('resourceVersion', '')}). The object might have been modified"
         )
-        raise errors.conflict(kind.group, kind.plural, name, why)
+        raise errors.conflict(kind.group, kind.kind, name, why)
 
 
 def _mark(strategy: Strategy, obj: Object, options: DeleteOptions, now: float) -> bool:
@@ -141,12 +144,10 @@ def _grace(strategy: Strategy, obj: Object, options: DeleteOptions, now: float) 
         period = options.grace_period_seconds
         if period is None or period >= running:
             return False, True
-        if period <= 0:
-            return False, False
         asked_at = times.parse(metadata["deletionTimestamp"]) - running
-        metadata["deletionTimestamp"] = times.rfc3339(asked_at + period)
-        metadata["deletionGracePeriodSeconds"] = period
-        return True, False
+        metadata["deletionTimestamp"] = times.rfc3339(asked_at + max(0, period))
+        metadata["deletionGracePeriodSeconds"] = max(0, period)
+        return period > 0, False
     if not period:
         return False, False
     _stamp(strategy, obj, now, period)

@@ -84,7 +84,8 @@ async def to_storage(registry: Registry, kind: Kind, obj: Object) -> Object:
     if definition is None or definition.stored_row is None or definition.storage_version == kind.version:
         return obj
     (converted,) = await convert(registry, definition, [obj], definition.stored_row.api_version)
-    pruning.prune(converted, registry.custom.schema(definition.stored_row))
+    # Upstream does it whenever it reads; here what is read is what was written, as long as the definition stays as it is.
+    _mend(registry, definition, definition.stored_row, converted)
     return conversion.stamp(definition.stored_row, converted)
 
 

@@ -310,7 +310,7 @@ async def _update(exchange: Exchange) -> None:
     route, kind = exchange.route, exchange.kind
     obj, context = await exchange.decoded()
     if route.subresource == "scale":
-        checks.report(kind, strict.check_named(*_BODY_DEFINITIONS["scale"], obj).unknown, context)
+        checks.report(scale.SCALE, strict.check_named(*_BODY_DEFINITIONS["scale"], obj).unknown, context)
         result = await scale.update_scale(exchange.registry, kind, route.namespace, route.name, obj, context)
         await exchange.answer(result.raw, kind=scale.SCALE)
         return

@@ -14,7 +14,7 @@ from typing import Protocol
 from edgekube.admission.attributes import Attributes, Authorizer
 from edgekube.admission.node_authorizer import node_name_of
 from edgekube.api import errors, times
-from edgekube.api.errors import Cause, StatusError
+from edgekube.api.errors import StatusError
 from edgekube.api.objects import Object
 from edgekube.api.selectors.fields import pinned_fields
 from edgekube.api.validation import reviews
@@ -53,7 +53,7 @@ class Reviews:
         if kind.endswith("AccessReview"):
             found = reviews.check_access_review(kind, obj, namespace)
             if found:
-                raise errors.invalid("authorization.k8s.io", kind, "", found)
+                raise errors.invalid("authorization.k8s.io", "", "", found)  # upstream names no kind here
         obj.setdefault("metadata", {}).pop("creationTimestamp", None)
         match kind:
             case "SelfSubjectReview":
@@ -74,8 +74,7 @@ class Reviews:
     async def _token(self, spec: Object) -> Object:
         token = spec.get("token")
         if not token:
-            cause = Cause("FieldValueRequired", "Required value", "spec.token")
-            raise errors.invalid("authentication.k8s.io", "TokenReview", "", [cause])
+            raise errors.bad_request("token is required for TokenReview in authentication")
         audiences = tuple(str(audience) for audience in spec.get("audiences") or ())
         try:
             user, meant = await self._authenticator.review(str(token), audiences)

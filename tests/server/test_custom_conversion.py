@@ -74,6 +74,18 @@ async def test_objects_are_read_and_written_in_every_version(api: Api, hooks: Ho
     assert gone.status == 200, gone.text
 
 
+async def test_what_comes_by_another_version_has_the_defaults_of_the_stored_one(api: Api) -> None:
+    stored = {"type": "object", "properties": {"size": {"type": "integer", "default": 3}, "place": {"type": "string"}}}
+    free = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    made = await api.ask(
+        "POST", DEFINITIONS, definition("Widget", version("v1", stored), version("v1beta1", free, storage=False))
+    )
+    assert made.status == 201, made.text
+    old = await api.ask("POST", path("widgets", version="v1beta1"), custom("Widget", "one", "v1beta1", place="x", extra=1))
+    assert (old.status, old.json["size"]) == (201, 3) and "extra" not in old.json
+    assert (await api.ask("GET", path("widgets", "one"))).json["size"] == 3
+
+
 async def test_an_update_moves_an_object_to_the_version_that_is_stored_now(api: Api, hooks: Hooks) -> None:
     await _defined(api, hooks)
     made = (await api.ask("POST", path("widgets"), custom("Widget", "one", hostPort="a:1"))).json

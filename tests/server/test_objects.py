@@ -433,3 +433,51 @@ async def test_nobody_manages_what_is_empty_and_always_there(api: Api) -> None:
     made = await api.ask("POST", path, {"metadata": {"name": "web-1"}, "data": {"a": {"b": "c"}}, "revision": 0})
     [entry] = made.json["metadata"]["managedFields"]
     assert made.json["revision"] == 0 and entry["fieldsV1"] == {"f:data": {}}
+
+
+async def test_a_precondition_that_is_not_met_says_which(api: Api) -> None:
+    made = (await api.ask("POST", CONFIGMAPS, config_map("a"))).json["metadata"]
+    other = await api.ask("DELETE", f"{CONFIGMAPS}/a", {"preconditions": {"uid": "other"}})
+    assert (other.status, other.json["details"]) == (409, {"name": "a", "kind": "ConfigMap"})
+    assert other.json["message"] == (
+        'Operation cannot be fulfilled on ConfigMap "a": the UID in the precondition (other) does not match the UID in record '
+        f"({made['uid']}). The object might have been deleted and then recreated"
+    )
+    older = await api.ask("DELETE", f"{CONFIGMAPS}/a", {"preconditions": {"resourceVersion": "1"}})
+    assert older.json["message"] == (
+        'Operation cannot be fulfilled on ConfigMap "a": the ResourceVersion in the precondition (1) does not match the '
+        f"ResourceVersion in record ({made['resourceVersion']}). The object might have been modified"
+    )
+
+
+async def test_a_grace_that_is_cut_to_nothing_is_told_as_such(api: Api) -> None:
+    await api.ask("POST", PODS, pod("a", nodeName="pi"))
+    assert (await api.ask("DELETE", f"{PODS}/a", {"gracePeriodSeconds": 20})).json["metadata"]["deletionGracePeriodSeconds"] == 20
+    assert (await api.ask("DELETE", f"{PODS}/a", {"gracePeriodSeconds": 0})).json["metadata"]["deletionGracePeriodSeconds"] == 0
+    assert (await api.ask("GET", f"{PODS}/a")).status == 404
+
+
+async def test_who_knows_of_one_pod_address_only_has_the_say(api: Api) -> None:
+    await api.ask("POST", PODS, pod("a"))
+    merge = {"content_type": "application/merge-patch+json"}
+    first = await api.ask("PATCH", f"{PODS}/a/status", {"status": {"podIP": "10.0.0.1"}}, **merge)
+    assert first.json["status"]["podIPs"] == [{"ip": "10.0.0.1"}]
+    second = await api.ask("PATCH", f"{PODS}/a/status", {"status": {"podIP": "10.0.0.2"}}, **merge)
+    assert second.json["status"]["podIPs"] == [{"ip": "10.0.0.2"}]
+
+
+async def test_a_scale_that_makes_no_sense_is_a_scales_fault(api: Api) -> None:
+    await api.ask("POST", DEPLOYMENTS, deployment("a"))
+    scale = f"{DEPLOYMENTS}/a/scale"
+    wrong = await api.ask("PATCH", scale, {"spec": {"replicas": "x"}}, content_type="application/merge-patch+json")
+    assert (wrong.status, wrong.json["details"]["causes"][0]["field"]) == (422, "patch")
+    assert wrong.json["message"].endswith(
+        "json: cannot unmarshal string into Go struct field ScaleSpec.spec.replicas of type int32"
+    )
+    unknown = {"metadata": {"name": "a"}, "spec": {"replicas": 3, "bogus": 1}}
+    strict = await api.ask("PUT", f"{scale}?fieldValidation=Strict", unknown)
+    assert strict.json["message"] == (
+        'Scale in version "v1" cannot be handled as a Scale: strict decoding error: unknown field "spec.bogus"'
+    )
+    missing = await api.ask("GET", f"{DEPLOYMENTS}/nope/scale")
+    assert missing.json["message"] == 'deployments.apps "nope" not found'

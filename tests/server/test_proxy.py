@@ -232,7 +232,14 @@ def test_an_endpoint_by_name_is_not_where_the_server_connects_to() -> None:
     assert ready_endpoints(slice_, "http") == []
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", "::1", "::ffff:127.0.0.1", "0.0.0.0", "224.0.0.251", "localhost"])
+@pytest.mark.parametrize("address", ["localhost", "127.1", "::ffff:127.0.0.1"])
+async def test_nor_can_it_claim_what_is_no_address(api: Api, address: str) -> None:
+    await api.verbs.create(POD, "default", pod("p", nodeName="pi"))
+    with pytest.raises(StatusError, match="Invalid value"):
+        await api.verbs.patch(POD, "default", "p", {"status": {"podIP": address}}, subresource="status")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1", "0.0.0.0", "224.0.0.251"])
 async def test_a_pod_that_claims_an_address_of_this_machine_is_not_dialled(tmp_path: Path, address: str) -> None:
     """What listens on the server's loopback is none of those who may write a pod's status, or of the node that runs it."""
     server, agents = Server(web, tls=None), Everywhere()

@@ -30,7 +30,10 @@ _NODE_INFO: Final = (
 
 def default_pod_object(pod: Object) -> None:
     default_pod(pod)
-    part(pod, "status")
+    status = part(pod, "status")
+    address, addresses = status.get("podIP"), status.get("podIPs")
+    if address and (not addresses or addresses[0].get("ip") != address):  # who knows of one address only has the say
+        status["podIPs"] = [{"ip": address}]
 
 
 def default_service(service: Object) -> None:

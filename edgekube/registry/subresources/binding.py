@@ -18,10 +18,8 @@ from edgekube.api import errors
 from edgekube.api.errors import Cause
 from edgekube.api.kinds import POD, Kind
 from edgekube.api.objects import Object, metadata_of
-from edgekube.api.verbs import DeleteOptions
-from edgekube.registry import gate, writing
+from edgekube.registry import gate, identity, writing
 from edgekube.registry.context import Context
-from edgekube.registry.delete import check_preconditions
 from edgekube.registry.faults import as_status
 from edgekube.registry.get import stored
 from edgekube.registry.state import Registry
@@ -67,11 +65,11 @@ async def bind(
 def _check(pod: Object, name: str, binding: Object) -> None:
     spec = pod.get("spec") or {}
     wanted = metadata_of(binding)
-    # An empty one asks for nothing.
-    options = DeleteOptions(
-        precondition_uid=wanted.get("uid") or None, precondition_revision=wanted.get("resourceVersion") or None
-    )
-    check_preconditions(POD, name, pod, options)
+    identity.check_uid(POD, name, binding, pod)
+    given, revision = wanted.get("resourceVersion"), metadata_of(pod).get("resourceVersion", "")
+    if given and given != revision:
+        why = f"Precondition failed: ResourceVersion in precondition: {given}, ResourceVersion in object meta: {revision}"
+        raise errors.conflict("", POD.plural, name, why)
     if metadata_of(pod).get("deletionTimestamp"):
         raise errors.conflict("", "pods/binding", name, f"pod {name} is being deleted, cannot be assigned to a host")
     if spec.get("nodeName"):
@@ -89,7 +87,5 @@ def _assign(pod: Object, node_name: str, binding: Object, now: str) -> None:
     status = pod.setdefault("status", {})
     others = [condition for condition in status.get("conditions") or [] if condition.get("type") != "PodScheduled"]
     scheduled = {"type": "PodScheduled", "status": "True", "lastProbeTime": None, "lastTransitionTime": now}
-    if metadata.get("generation"):
-        scheduled["observedGeneration"] = metadata["generation"]
     status["conditions"] = [*others, scheduled]
     status.pop("nominatedNodeName", None)

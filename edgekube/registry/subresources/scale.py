@@ -15,12 +15,12 @@ import orjson
 
 from edgekube.api import errors
 from edgekube.api.custom import scaling
-from edgekube.api.errors import Cause, StatusError
+from edgekube.api.errors import Cause
 from edgekube.api.kinds import Kind
 from edgekube.api.objects import Object, metadata_of, name_of
-from edgekube.api.patch import apply_patch
+from edgekube.api.patch import apply_patch, shown
 from edgekube.api.selectors.labels import label_selector_of, label_selector_of_set
-from edgekube.registry import identity, managing
+from edgekube.registry import checks, identity, managing
 from edgekube.registry.apply import check_applied_type, report_repeated
 from edgekube.registry.context import Context, Written
 from edgekube.registry.get import get
@@ -72,15 +72,11 @@ def _custom_scale(paths: scaling.Paths, obj: Object) -> Object:
 
 def _scaled(kind: Kind, current: Object, scale: Object) -> Object:
     replicas = (scale.get("spec") or {}).get("replicas") or 0
-    if type(replicas) is not int:
-        raise errors.bad_request('Scale in version "v1" cannot be handled as a Scale: spec.replicas must be an integer')
     if replicas < 0:
         cause = Cause("FieldValueInvalid", f"Invalid value: {replicas}: must be greater than or equal to 0", "spec.replicas")
         raise errors.invalid("autoscaling", "Scale", name_of(current), [cause])
     metadata, given = metadata_of(current), metadata_of(scale)
-    if given.get("uid") and given["uid"] != metadata.get("uid"):
-        why = f"Precondition failed: UID in precondition: {given['uid']}, UID in object meta: {metadata.get('uid', '')}"
-        raise errors.conflict(kind.group, kind.plural, name_of(current), why)
+    identity.check_uid(kind, name_of(current), scale, current)
     metadata["resourceVersion"] = given.get("resourceVersion") or ""
     if kind.scale_paths is not None:
         try:
@@ -97,12 +93,7 @@ def _view(kind: Kind) -> View:
 
 
 async def get_scale(registry: Registry, kind: Kind, namespace: str, name: str) -> bytes:
-    try:
-        obj = orjson.loads(await get(registry, kind, namespace, name))
-    except StatusError as error:
-        if error.reason == "NotFound" and kind.group == "apps":
-            raise errors.not_found(kind.group, f"{kind.plural}/scale", name) from None
-        raise
+    obj = orjson.loads(await get(registry, kind, namespace, name))
     if kind.scale_paths is not None and scaling.numbers(kind.scale_paths, obj)[0] is None:
         raise errors.internal(f'the spec replicas field "{kind.scale_paths[0]}" does not exist')
     return orjson.dumps(scale_of(kind, obj))
@@ -122,7 +113,9 @@ async def patch_scale(
     check_type(kind, patch_type)
 
     def make(current: Object) -> Object:
-        return apply_patch(SCALE, current, patch_type, body)
+        made = apply_patch(SCALE, current, patch_type, body)
+        checks.shape_of_patched(registry, SCALE, made, lambda: shown(patch_type, body), context)
+        return made
 
     return _written(kind, await replace(registry, kind, namespace, name, make, context, is_patch=True, view=_view(kind)))
 
