@@ -32,6 +32,7 @@ def component(name: str) -> Object | None:
     }
 
 
-def listing(selection: Selection, revision: int) -> RawList:
+def listing(selection: Selection) -> RawList:
+    """At no revision: nobody stores them."""
     items = [(name, orjson.dumps(component(name))) for name in NAMES]
-    return RawList([raw for name, raw in items if selection.matches(Key(RESOURCE, "", name), raw)], str(revision))
+    return RawList([raw for name, raw in items if selection.matches(Key(RESOURCE, "", name), raw)], "")

@@ -31,7 +31,7 @@ async def list_objects(
     """StatusError Invalid, BadRequest, Expired (the revision is gone) or Timeout (it has not come yet)."""
     selection = select(kind, options.label_selector, options.field_selector)
     if kind.resource == componentstatus.RESOURCE:
-        return componentstatus.listing(selection, registry.store.revision())
+        return componentstatus.listing(selection)
     after, revision = _start(registry, kind, options, revision_match)
     try:
         if selection.name is not None and after is None and revision is None:

@@ -41,16 +41,14 @@ def dressed(body: bytes, form: Form) -> bytes:
 
         return encode(orjson.loads(body))
     if form.media_type == YAML:
-        import yaml
+        from edgekube.server import yaml_text  # people have their own
 
-        dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-        text: str = yaml.dump(orjson.loads(body), Dumper=dumper, default_flow_style=False, sort_keys=False, allow_unicode=True)
-        return text.encode()
+        return yaml_text.written(orjson.loads(body))
     return orjson.dumps(orjson.loads(body), option=orjson.OPT_INDENT_2) + b"\n"
 
 
 def list_metadata(listed: RawList) -> Object:
-    metadata: Object = {"resourceVersion": listed.revision}
+    metadata: Object = {"resourceVersion": listed.revision} if listed.revision else {}
     if listed.continue_token:
         metadata["continue"] = listed.continue_token
     if listed.remaining:
@@ -58,11 +56,12 @@ def list_metadata(listed: RawList) -> Object:
     return metadata
 
 
-def _envelope(kind: str, api_version: str, metadata: Object, items: list[bytes]) -> bytes:
+def _envelope(kind: str, api_version: str, metadata: Object, items: list[bytes], *, empty: bytes = b"[]") -> bytes:
     """In one copy: a long list is megabytes."""
-    head = orjson.dumps({"kind": kind, "apiVersion": api_version, "metadata": metadata})[:-1] + b',"items":['
+    head = orjson.dumps({"kind": kind, "apiVersion": api_version, "metadata": metadata})[:-1] + b',"items":'
     if not items:
-        return head + b"]}"
+        return head + empty + b"}"
+    head += b"["
     parts = [head + items[0], *items[1:]]
     parts[-1] += b"]}"
     return b",".join(parts)
@@ -83,7 +82,7 @@ def list_body(kind: Kind, listed: RawList, form: Form, include: str = INCLUDE_ME
     if form.view == "Table":
         return table(kind, listed.items, list_metadata(listed), form, include, with_columns=True)
     partial = [_partial(raw, form) for raw in listed.items]
-    return _envelope("PartialObjectMetadataList", f"meta.k8s.io/{form.version}", list_metadata(listed), partial)
+    return _envelope("PartialObjectMetadataList", f"meta.k8s.io/{form.version}", list_metadata(listed), partial, empty=b"null")
 
 
 def object_body(kind: Kind, raw: bytes, form: Form, include: str = INCLUDE_METADATA) -> bytes:
@@ -107,7 +106,7 @@ def _partial(raw: bytes, form: Form) -> bytes:
 
 def table(kind: Kind, items: list[bytes], metadata: Object, form: Form, include: str, *, with_columns: bool) -> bytes:
     """A meta.k8s.io Table. Watch events after the first carry no column definitions, as upstream's."""
-    from edgekube.api.tables import cells_of, columns_of, row_conditions_of  # only people ask for Tables
+    from edgekube.api.tables import cells_of, columns_of, is_default, row_conditions_of  # only people ask for Tables
 
     now = time.time()
     rows = []
@@ -123,6 +122,8 @@ def table(kind: Kind, items: list[bytes], metadata: Object, form: Form, include:
         "metadata": metadata,
         "columnDefinitions": [column.as_object() for column in columns_of(kind)] if with_columns else None,
     })  # fmt: skip
+    if not rows and is_default(kind):
+        return head[:-1] + b',"rows":null}'
     return b"".join((head[:-1], b',"rows":[', b",".join(rows), b"]}"))
 
 

@@ -68,6 +68,11 @@ def _table_of(kind: Kind) -> Table:
     return _table(kind.group, kind.kind)
 
 
+def is_default(kind: Kind) -> bool:
+    """Nobody wrote a table for the kind."""
+    return _table_of(kind) is _DEFAULT
+
+
 def columns_of(kind: Kind) -> list[Column]:
     """The columns of the kind's table, those of ``-o wide`` (priority 1) included."""
     return list(_table_of(kind).columns)

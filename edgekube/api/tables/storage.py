@@ -68,10 +68,6 @@ def _csi_driver(driver: Object, now: float) -> list[Any]:
     ]
 
 
-def _csi_storage_capacity(capacity: Object, now: float) -> list[Any]:
-    return [name(capacity), capacity.get("storageClassName") or "", capacity.get("capacity") or "<unset>"]
-
-
 TABLES: Final[dict[str, Table]] = {
     "StorageClass": Table(
         (
@@ -109,8 +105,5 @@ TABLES: Final[dict[str, Table]] = {
             AGE,
         ),
         _csi_driver,
-    ),
-    "CSIStorageCapacity": Table(
-        (NAME, text("StorageClassName", "The storage class."), text("Capacity", "What is left.")), _csi_storage_capacity
     ),
 }
