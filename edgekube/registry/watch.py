@@ -20,6 +20,8 @@ import orjson
 import trio
 from msgspec import Struct
 
+from edgekube.api import errors
+from edgekube.api.errors import StatusError
 from edgekube.api.kinds import Kind
 from edgekube.api.verbs import ADDED, BOOKMARK, DELETED, MODIFIED, WatchEvent
 from edgekube.registry import reading
@@ -155,7 +157,7 @@ class WatchStream:
 
 
 def bookmark(kind: Kind, revision: int, *, initial_events_end: bool = False) -> WatchEvent:
-    metadata: dict[str, object] = {"resourceVersion": str(revision), "creationTimestamp": None}
+    metadata: dict[str, object] = {"resourceVersion": str(revision)}
     if initial_events_end:
         metadata["annotations"] = {_INITIAL_EVENTS_END: "true"}
     return WatchEvent(BOOKMARK, orjson.dumps({"kind": kind.kind, "apiVersion": kind.api_version, "metadata": metadata}))
@@ -179,12 +181,20 @@ def _at_revision(raw: bytes, revision: int) -> bytes:
     return orjson.dumps(obj)
 
 
+def _asked(revision: str) -> int:
+    """StatusError: upstream takes it for its own fault when it cannot read the number."""
+    try:
+        return parse_revision(revision)
+    except StatusError as error:
+        raise errors.failed(error.message.removeprefix("invalid resource version: ")) from None
+
+
 @asynccontextmanager
 async def watch(registry: Registry, kind: Kind, namespace: str, options: WatchOptions) -> AsyncIterator[WatchStream]:
     """StatusError Expired when the revision is no longer held, Timeout when initial events are asked for a later one."""
     check_watch(options.revision_match, options.continue_token, send_initial_events=options.send_initial_events)
     selection = select(kind, options.label_selector, options.field_selector)
-    asked = parse_revision(options.revision)
+    asked = _asked(options.revision)
     initial: InitialState | None = None
     wants_initial = options.send_initial_events if options.send_initial_events is not None else not asked
     async with AsyncExitStack() as stack:
@@ -205,7 +215,8 @@ async def watch(registry: Registry, kind: Kind, namespace: str, options: WatchOp
             raise too_old_revision(asked, registry.store.revision()) from None
         except StoreError as error:
             raise as_status(error, kind, "") from error
-        first_bookmark = after if options.send_initial_events and options.allow_bookmarks else None
+        # To upstream a watch from "" or "0" is one that asks for the initial events.
+        first_bookmark = after if wants_initial and options.allow_bookmarks else None
         stream = WatchStream(
             registry,
             kind,

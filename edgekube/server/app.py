@@ -283,6 +283,7 @@ class Application:
                 await respond.send_text(request, responder, *found)
                 return
         elif path == "/version" or path == "/version/":
+            _check_read(request, (negotiation.JSON,))
             await respond.send(request, responder, 200, VERSION_BODY)
             return
         elif first in ("api", "apis"):
@@ -290,6 +291,9 @@ class Application:
                 return
         elif first == "openapi":
             if await self._openapi.serve(request, responder, path, asked.parameter("hash")):
+                return
+            if path.startswith("/openapi/v3/"):
+                await responder.send(404, {})
                 return
         elif path == "/metrics":
             await self._figures.count_objects(self._registry.kinds.stored_rows(), self._registry.store.count)
@@ -302,11 +306,14 @@ class Application:
             return
         elif path in ("/", ""):
             paths = [
+                "/apis/",
                 "/metrics",
                 "/metrics/slis",
                 "/openapi/v2",
                 "/openapi/v3",
+                "/openapi/v3/",
                 "/version",
+                *(path for path in self._desks if not path.startswith(DOORS_PREFIX)),
                 *self._health.paths(),
                 *self._discovery.paths(),
             ]
@@ -328,6 +335,8 @@ class Application:
         document = self._discovery.find(path, aggregated=aggregated)
         if document is None:
             return False
+        _check_read(request, negotiation.PRODUCED)
+        negotiation.check_discovery(accept)
         headers = {"vary": "Accept"}
         if aggregated:
             headers["etag"] = document.etag
@@ -357,6 +366,8 @@ class Application:
             responder.dry_run = "All"
         exempt = MASTERS in user.groups
         if asked.subresource in (*TUNNELS, PROXY) and asked.subresource in kind.subresources:
+            if asked.subresource == "log" and request.method != "GET":
+                raise StatusError("MethodNotAllowed", "the server does not allow this method on the requested resource")
             place = self._in_flight.place(inflight.WATCHING, exempt=exempt, user_name=user.name)
             with place, self._figures.while_lasting(responder), Ending(user).within(self._tunnels):
                 await connecting.admit(self._registry, kind, asked, user, [])
@@ -365,6 +376,9 @@ class Application:
                 else:
                     await self._tunnel.serve(request, responder, asked)
             return
+        if not kind.custom:
+            listed = asked.verb in ("list", "watch")
+            _check_read(request, negotiation.PRODUCED_STREAMS if listed else negotiation.PRODUCED)
         exchange = Exchange(self._registry, request, responder, asked, kind, user, annotations=responder.annotations)
         if MASTERS not in user.groups:
             exchange.check_create = lambda: self._entry.authorize(user, asked, "create")
@@ -422,6 +436,13 @@ class Application:
             await gate.validate(self._registry, admission)
         made = await self._reviews.answer(kind.kind, obj, exchange.user, asked.namespace, self._registry.clock())
         await exchange.answer(orjson.dumps(made), status=201)
+
+
+def _check_read(request: Request, produced: tuple[str, ...]) -> None:
+    """Of a built-in path. StatusError MethodNotAllowed, NotAcceptable."""
+    if request.method == "HEAD":  # upstream's router has no routes for it
+        raise StatusError("MethodNotAllowed", "the server does not allow this method on the requested resource")
+    negotiation.check_routed(request.headers.get("accept", ""), produced)
 
 
 def _waits_for_nobody(asked: Route, kind: Kind | None) -> bool:

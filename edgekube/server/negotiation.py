@@ -28,6 +28,11 @@ _VIEWS: Final = ("Table", "PartialObjectMetadata", "PartialObjectMetadataList")
 _VERSIONS: Final = ("v1", "v1beta1")
 
 
+#: What upstream's routes of built-in kinds say that they produce; lists and watches come as streams, too.
+PRODUCED: Final = (JSON, YAML, PROTOBUF_TYPE)
+PRODUCED_STREAMS: Final = (*PRODUCED, f"{JSON};stream=watch", f"{PROTOBUF_TYPE};stream=watch")
+
+
 class Form(Struct, frozen=True):
     """``view`` is "" for the object itself, Table, or PartialObjectMetadata (lists included)."""
 
@@ -77,7 +82,7 @@ def _form(media_type: str, parameters: dict[str, str]) -> Form | None:
         media_type = JSON
     if media_type == "text/yaml":
         media_type = YAML
-    if media_type not in _SERVED or parameters.get("sv"):
+    if media_type not in _SERVED:
         return None
     stream = parameters.get("stream", "")
     if stream and (stream != "watch" or media_type != JSON):
@@ -111,9 +116,33 @@ def negotiate(accept: str) -> Form:
     raise not_acceptable()
 
 
+@lru_cache(maxsize=128)
+def check_routed(accept: str, produced: tuple[str, ...] = PRODUCED) -> None:
+    """Upstream's router looks at built-in paths first: at the names of media types alone, without wildcards but for ``*/*``.
+    StatusError NotAcceptable."""
+    taken = {clause.partition(";")[0].strip(" ") for clause in (accept or "*/*").split(",")}
+    if taken.isdisjoint(("*/*", *produced)):
+        raise StatusError("NotAcceptable", f"406: Not Acceptable\n\nAvailable representations: {', '.join(produced)}")
+
+
+@lru_cache(maxsize=128)
+def check_discovery(accept: str) -> None:
+    """Discovery has no views but its own. StatusError NotAcceptable."""
+    check_routed(accept)
+    for media_type, parameters in _ranked(accept or "*/*"):
+        if media_type not in (*PRODUCED, "*/*", "application/*") or parameters.get("sv"):
+            continue
+        if not parameters.get("as") or (parameters.get("g"), parameters["as"]) == (
+            "apidiscovery.k8s.io",
+            "APIGroupDiscoveryList",
+        ):
+            return
+    raise not_acceptable()
+
+
 def _last_resort(media_type: str, parameters: dict[str, str]) -> Form | None:
     """Protobuf, for whoever takes nothing else: objects are kept as JSON, and every one would have to be written anew."""
-    if media_type != PROTOBUF_TYPE or parameters.get("sv") or parameters.get("stream", "watch") not in ("", "watch"):
+    if media_type != PROTOBUF_TYPE or parameters.get("stream", "watch") not in ("", "watch"):
         return None
     view = parameters.get("as", "")
     if not view:

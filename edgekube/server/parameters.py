@@ -19,6 +19,7 @@ from edgekube import limits
 from edgekube.api import errors, names
 from edgekube.api.delete_options import delete_options_of, of_dry_run
 from edgekube.api.errors import Cause
+from edgekube.api.managed.elements import quoted
 from edgekube.api.objects import Object
 from edgekube.api.verbs import APPLY_PATCH, DeleteOptions, ListOptions
 from edgekube.registry.context import IGNORE, STRICT, WARN
@@ -95,6 +96,7 @@ def list_options(route: Route) -> ListOptions:
 
 
 def watch_options(route: Route, draw: random.Random) -> WatchOptions:
+    integer(route, "limit")  # a watch has none, but the text has to be a number
     seconds = integer(route, "timeoutSeconds")
     if not seconds or seconds < 0:
         timeout = draw.uniform(limits.WATCH_SECONDS_MIN, limits.WATCH_SECONDS_MAX)
@@ -136,7 +138,7 @@ def write_options(route: Route, user_agent: str, patch_type: str = "") -> WriteO
         why = f"Too long: may not be more than {limits.FIELD_MANAGER_BYTES_MAX} bytes"
         causes.append(Cause("FieldValueTooLong", why, "fieldManager"))
     elif manager:
-        shown = orjson.dumps(manager).decode()
+        shown = quoted(manager)
         causes += (
             Cause("FieldValueInvalid", f"Invalid value: {shown}: {message}", "fieldManager")
             for message in names.field_manager(manager)

@@ -58,6 +58,7 @@ class Proxy:
             return
         if request.method in ("GET", "HEAD") and route.plural != NODE.plural and request.path.endswith(f"/{PROXY}"):
             # Relative links of the page would miss it otherwise.
+            await self._check_there(route)
             query = f"?{request.query}" if request.query else ""
             await responder.send(301, {"location": f"{request.path}/{query}"})
             return
@@ -93,6 +94,12 @@ class Proxy:
             await splice(client, stream)
         finally:
             connection.close()
+
+    async def _check_there(self, route: Route) -> None:
+        _, name, _ = parts_of(route.name)
+        kind = POD if route.plural == POD.plural else SERVICE
+        if await self._registry.find(kind, route.namespace, name) is None:
+            raise errors.not_found("", kind.plural, name)
 
     async def _open(self, route: Route) -> HttpConnection:
         scheme, name, port = parts_of(route.name)
