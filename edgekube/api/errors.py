@@ -159,7 +159,8 @@ def invalid(group: str, kind: str, name: str, causes: Iterable[Cause]) -> Status
     """422 with a cause per field. The message lists them as upstream's aggregate does."""
     causes = tuple(causes)
     lines = [f"{cause.field}: {cause.message}" if cause.field else cause.message for cause in causes]
-    text = lines[0] if len(lines) == 1 else "[" + ", ".join(dict.fromkeys(lines)) + "]"
+    different = list(dict.fromkeys(lines))
+    text = lines[0] if len(different) == 1 else "[" + ", ".join(different) + "]"
     qualified = f"{kind}.{group}" if group else kind
     message = f'{qualified} "{name}" is invalid: {text}'
     return StatusError("Invalid", message, group=group, kind=kind, name=name, causes=causes)

@@ -268,7 +268,10 @@ def _joined(parent: str, path: str) -> str:
 
 
 #: Where an empty list is told from none until an object is stored: it takes the field away.
-_EMPTY_SAYS_SOMETHING: Final = {schemas.OBJECT_META: frozenset({"managedFields"})}
+_EMPTY_SAYS_SOMETHING: Final = {
+    schemas.OBJECT_META: frozenset({"managedFields"}),
+    "io.k8s.api.autoscaling.v2.HPAScalingRules": frozenset({"policies"}),  # none at all is defaulted
+}
 
 
 def _struct_check(name: str, node: schemas.Node) -> _Check:

@@ -8,6 +8,7 @@ Next: registry.create, registry.update.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import orjson
@@ -17,6 +18,7 @@ from edgekube.api.kinds import Kind
 from edgekube.api.objects import Object, metadata_of
 from edgekube.registry.served_kinds import ServedKinds
 
+_REVISION: Final = re.compile("0*[1-9][0-9]{0,19}", re.ASCII)
 #: The longest generateName that leaves room for its suffix of five characters.
 _GENERATE_NAME_LENGTH_MAX: Final = 58
 _GRACE: Final = "deletionGracePeriodSeconds"
@@ -107,8 +109,12 @@ def clean_for_create(obj: Object) -> None:
 
 
 def refuse_revision(obj: Object) -> None:
-    """Asked last, when admission has had its say: StatusError BadRequest if what is to be created has been stored before."""
-    if metadata_of(obj).pop("resourceVersion", None):
+    """Asked last, when admission has had its say: StatusError BadRequest if what is to be created has been stored before.
+
+    What is no number is none of ours, and forgotten.
+    """
+    revision = metadata_of(obj).pop("resourceVersion", None)
+    if isinstance(revision, str) and _REVISION.fullmatch(revision):
         raise errors.bad_request("resourceVersion should not be set on objects to be created")
 
 

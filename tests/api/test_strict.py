@@ -216,6 +216,14 @@ def test_a_pointer_keeps_its_zero_and_a_struct_its_emptiness() -> None:
     assert spec == {"replicas": 0, "selector": {}, "template": {}}
 
 
+def test_no_policies_at_all_are_not_those_of_the_defaults() -> None:
+    kind = KINDS.by_kind("autoscaling/v2", "HorizontalPodAutoscaler")
+    assert kind is not None
+    spec: Object = {"maxReplicas": 3, "behavior": {"scaleUp": {"policies": []}}, "metrics": []}
+    strict.check(kind, {"spec": spec})
+    assert spec["behavior"] == {"scaleUp": {"policies": []}} and "metrics" not in spec
+
+
 def test_nulls_go_where_go_has_no_value_and_become_zero_where_it_must() -> None:
     pod: Object = {
         "metadata": {"creationTimestamp": None, "labels": {"a": None}},

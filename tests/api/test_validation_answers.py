@@ -70,6 +70,11 @@ GOOD = {
         "devices": "{apiVersion: resource.k8s.io/v1, kind: ResourceSlice, metadata: {name: s}, spec: {driver: a.example, nodeName: pi,"
         " pool: {name: pool/a, resourceSliceCount: 1}, devices: [{name: one}]}}",
         "device-class": "{apiVersion: resource.k8s.io/v1, kind: DeviceClass, metadata: {name: gpu}}",
+        "volume": "{apiVersion: v1, kind: PersistentVolume, metadata: {name: pv}, spec: {capacity: {storage: 1Gi}, accessModes:"
+        " [ReadWriteOnce], csi: {driver: a.example, volumeHandle: h, nodePublishSecretRef: {name: s, namespace: shop}}}}",
+        "external": "{apiVersion: v1, kind: Service, metadata: {name: s}, spec: {type: ExternalName, externalName: a.example}}",
+        "attachment": "{apiVersion: storage.k8s.io/v1, kind: VolumeAttachment, metadata: {name: v}, spec: {attacher: a.example,"
+        " nodeName: pi, source: {persistentVolumeName: pv}}}",
     }.items()
 }
 
@@ -81,6 +86,9 @@ def test_a_good_one_passes(name: str) -> None:
 
 
 _RULE = "spec.rules[0]"
+_EXCEPT = "spec.ingress[0].from[0].ipBlock.except"
+_FILLED = {"imagePullPolicy": "Always", "terminationMessagePolicy": "File"}
+_RESTARTS = {"resourceName": "cpu", "restartPolicy": "RestartContainer"}
 _QUEUING = "spec.limited.limitResponse.queuing"
 REFUSED: list[tuple[str, dict[str, Any], list[str]]] = [
     (
@@ -365,6 +373,48 @@ REFUSED: list[tuple[str, dict[str, Any], list[str]]] = [
     ),
     ("devices", {"spec.devices[0].name": GONE}, [f'spec.devices[0].name: Invalid value: "": {_LABEL}']),
     (
+        "policy",
+        {"spec.ingress[0].from": [{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.0.0.0/08", "11.0.0.0/16", "10.1.0.0/16"]}}]},
+        [
+            f'{_EXCEPT}[0]: Invalid value: "10.0.0.0/08": must not have leading 0s in IP or prefix length',
+            f'{_EXCEPT}[0]: Invalid value: "10.0.0.0/08": must be a strict subset of `cidr`',
+            f'{_EXCEPT}[1]: Invalid value: "11.0.0.0/16": must be a strict subset of `cidr`',
+        ],
+    ),
+    ("device-class", {"spec": {"extendedResourceName": "cpu"}}, ['spec.extendedResourceName: Invalid value: "cpu": must be a valid extended resource name']),
+    (
+        "pod",
+        {"spec.initContainers": [{"name": "i", "image": "b", **_FILLED, "resizePolicy": [_RESTARTS]}]},
+        ["spec.initContainers[0].resizePolicy[0].restartPolicy: Invalid value: \"RestartContainer\": must not be set to 'RestartContainer' for non-sidecar initContainers"],
+    ),
+    (
+        "pod",
+        {"spec.restartPolicy": "Never", "spec.containers[0].resizePolicy": [_RESTARTS]},
+        ["spec.containers[0].resizePolicy: Invalid value: \"RestartContainer\": must be 'NotRequired' when pod `restartPolicy` is 'Never'"],
+    ),
+    ("autoscaler", {"spec.behavior": {"scaleUp": {"policies": []}}}, ["spec.behavior.scaleUp.policies: Required value: must specify at least one Policy"]),
+    (
+        "autoscaler",
+        {"spec.metrics": [{"type": "External", "external": {"metric": {}, "target": {"type": "Value", "value": "1"}}}]},
+        ["spec.metrics[0].external.metric.name: Required value: must specify a metric name"],
+    ),
+    (
+        "volume",
+        {"spec.csi.nodePublishSecretRef": {"name": "A"}},
+        [
+            f'spec.csi.nodePublishSecretRef.name: Invalid value: "A": {_SUBDOMAIN}',
+            "spec.csi.nodePublishSecretRef.namespace: Required value",
+        ],
+    ),
+    (
+        "volume",
+        {"spec.hostPath": {"path": "/a"}, "spec.cephfs": {}},
+        [f"spec.{key}: Forbidden: may not specify more than 1 volume type" for key in ("cephFS", "csi")],
+    ),
+    ("external", {"spec.clusterIP": "10.0.0.1"}, ["spec.clusterIPs: Forbidden: may not be set for ExternalName services"]),
+    ("budget", {"metadata.finalizers": ["plain"]}, []),
+    ("runtime", {"metadata.finalizers": ["plain"]}, []),
+    (
         "device-class",
         {"metadata.name": "a" * 254},
         [f'metadata.name: Invalid value: "{"a" * 254}": must be no more than 253 bytes'],
@@ -380,7 +430,8 @@ def test_an_object_is_refused_in_upstreams_words(name: str, edits: dict[str, Any
 CHANGES: list[tuple[str, dict[str, Any], list[str]]] = [
     ("event-v1", {"reason": "Stopped"}, [f'reason: Invalid value: "Stopped": {_IMMUTABLE}']),
     ("event-v1", {"note": "more", "regarding.name": "db"}, [
-        f'involvedObject: Invalid value: {{"kind":"Pod","name":"db","namespace":"shop"}}: {_IMMUTABLE}',
+        'involvedObject: Invalid value: {"Kind":"Pod","Namespace":"shop","Name":"db","UID":"","APIVersion":"","ResourceVersion":"","FieldPath":""}: '
+        + _IMMUTABLE,
         f'message: Invalid value: "more": {_IMMUTABLE}',
     ]),
     ("event-v1", {"series": {"count": 2, "lastObservedTime": "2026-01-01T00:00:01.000000Z"}}, []),
@@ -398,6 +449,16 @@ CHANGES: list[tuple[str, dict[str, Any], list[str]]] = [
     ("cidr", {"spec.cidrs": ["10.98.0.0/24"]}, [f'spec.cidrs[0]: Invalid value: "10.98.0.0/24": {_IMMUTABLE}']),
     ("cidr", {"spec.cidrs": GONE}, [f"spec.cidrs: Invalid value: null: {_IMMUTABLE}"]),
     ("class", {"provisioner": GONE}, ["provisioner: Required value", f'provisioner: Invalid value: "": {_IMMUTABLE}']),
+    ("runtime", {"scheduling.tolerations[0].effect": "x"}, [
+        'scheduling.tolerations[0].effect: Unsupported value: "x": supported values: "NoSchedule", "PreferNoSchedule", "NoExecute"'
+    ]),
+    ("node", {"spec.taints[0].effect": "x"}, [
+        'metadata.taints[0].effect: Unsupported value: "x": supported values: "NoSchedule", "PreferNoSchedule", "NoExecute"'
+    ]),
+    ("attachment", {"spec.nodeName": "po"}, [
+        'spec: Invalid value: {"Attacher":"a.example","Source":{"PersistentVolumeName":"pv","InlineVolumeSpec":null},"NodeName":"po"}: '
+        + _IMMUTABLE,
+    ]),
     ("devices", {"spec.nodeName": GONE, "spec.allNodes": True}, [f"spec.nodeName: Invalid value: null: {_IMMUTABLE}"]),
 ]  # fmt: skip
 
@@ -411,6 +472,13 @@ def test_a_fault_of_before_does_not_keep_a_set_from_changing() -> None:
     """The template was taken by older rules; the number of replicas is the user's to say."""
     before = edited(GOOD["statefulset"], {"spec.template.spec.containers[0].image": ""})
     assert changes_refused(edited(before, {"spec.replicas": 5}), before) == []
+
+
+@pytest.mark.parametrize("key", ["automountServiceAccountToken", "enableServiceLinks", "shareProcessNamespace"])
+def test_false_is_another_answer_of_a_pod_than_none(key: str) -> None:
+    assert changes_refused(GOOD["pod"], GOOD["pod"]) == []
+    found = changes_refused(edited(GOOD["pod"], {f"spec.{key}": False}), edited(GOOD["pod"], {f"spec.{key}": None}))
+    assert [text.partition(": pod updates")[0] for text in found] == ["spec: Forbidden"]
 
 
 def test_an_autoscaler_of_before_keeps_its_target() -> None:

@@ -278,7 +278,10 @@ REFUSED: list[tuple[str, dict[str, Any], list[str]]] = [
     (
         "poddisruptionbudget",
         {"spec.maxUnavailable": "20%"},
-        ['spec: Invalid value: {"minAvailable":1,"maxUnavailable":"20%"}: minAvailable and maxUnavailable cannot be both set'],
+        [
+            'spec: Invalid value: {"MinAvailable":1,"Selector":null,"MaxUnavailable":"20%","UnhealthyPodEvictionPolicy":null}: '
+            "minAvailable and maxUnavailable cannot be both set"
+        ],
     ),
     ("ingress", {"spec.rules": GONE}, ["spec: Invalid value: null: either `defaultBackend` or `rules` must be specified"]),
     (

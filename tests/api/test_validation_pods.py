@@ -236,8 +236,11 @@ REFUSED: list[tuple[dict[str, Any], list[str]]] = [
     (
         {f"{C}.securityContext": {"privileged": True, "allowPrivilegeEscalation": False}},
         [
-            f'{C}.securityContext: Invalid value: {{"privileged":true,"allowPrivilegeEscalation":false}}: cannot set '
-            "`allowPrivilegeEscalation` to false and `privileged` to true"
+            f"{C}.securityContext: Invalid value: "
+            '{"Capabilities":null,"Privileged":true,"SELinuxOptions":null,"WindowsOptions":null,"RunAsUser":null,"RunAsGroup":null,'
+            '"RunAsNonRoot":null,"ReadOnlyRootFilesystem":null,"AllowPrivilegeEscalation":false,"ProcMount":null,'
+            '"SeccompProfile":null,"AppArmorProfile":null}: '
+            "cannot set `allowPrivilegeEscalation` to false and `privileged` to true"
         ],
     ),
     (

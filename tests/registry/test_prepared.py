@@ -118,3 +118,36 @@ async def test_a_pod_template_without_a_template_is_judged_by_its_defaults(verbs
     assert await refused(verbs, "v1", "PodTemplate", {"metadata": {"name": "empty"}}) == [
         ("template.spec.containers", "Required value")
     ]
+
+
+@pytest.mark.parametrize("revision", ["x", "0", "-1", ""])
+async def test_a_revision_that_is_none_is_forgotten(verbs: LocalVerbs, revision: str) -> None:
+    sent = {"metadata": {"name": "a", "resourceVersion": revision}}
+    made = await verbs.create(kind("v1", "ConfigMap"), "default", sent)
+    assert made["metadata"]["resourceVersion"] != revision
+    with pytest.raises(StatusError) as error:
+        await verbs.create(
+            kind("v1", "ConfigMap"),
+            "default",
+            {"metadata": {"name": "b", "resourceVersion": made["metadata"]["resourceVersion"]}},
+        )
+    assert error.value.reason == "BadRequest"
+
+
+async def test_fields_of_gates_that_are_off_are_dropped(verbs: LocalVerbs) -> None:
+    leases, nodes = kind("coordination.k8s.io/v1", "Lease"), kind("v1", "Node")
+    sent = {"holderIdentity": "a", "strategy": "OldestEmulationVersion", "preferredHolder": "b"}
+    made = await verbs.create(leases, "default", {"metadata": {"name": "a"}, "spec": sent})
+    assert made["spec"] == {"holderIdentity": "a"}
+    node = await verbs.create(nodes, "", {"metadata": {"name": "pi"}, "spec": {"configSource": {}}})
+    assert "configSource" not in node.get("spec", {})
+
+
+async def test_a_headless_service_is_replaced_without_an_address(verbs: LocalVerbs) -> None:
+    """Who leaves out the address means the one that it has."""
+    services = kind("v1", "Service")
+    spec = {"clusterIP": "None", "ports": [{"port": 80}]}
+    made = await verbs.create(services, "default", {"metadata": {"name": "h"}, "spec": spec})
+    del made["spec"]["clusterIP"]
+    stored = await verbs.update(services, made)
+    assert (stored["spec"]["clusterIP"], stored["spec"]["clusterIPs"]) == ("None", ["None"])

@@ -29,11 +29,12 @@ from tests.upstream.building import build
 from tests.upstream.comparing import differences
 from tests.upstream.customs import customs
 from tests.upstream.patching import patches
-from tests.upstream.questions import Pair, Question, create, prepare, update, wrong
+from tests.upstream.questions import Pair, Question, added, create, prepare, update, wrong
 from tests.upstream.reading import described, read
 from tests.upstream.servers import both, namespace
 
 SETS: Final[dict[str, Callable[[Pair, re.Pattern[str], str], Iterator[Question]]]] = {
+    "added": added,
     "below": below,
     "create": create,
     "customs": customs,

@@ -16,7 +16,7 @@ from typing import Any, Final
 from edgekube.api.kinds import Kind
 from tests.conformance.building import module_directory
 from tests.upstream.asking import Answer, Client, Request
-from tests.upstream.corpus import bases, kind_of, mutations, samples, upstreams_manifests
+from tests.upstream.corpus import additions, bases, kind_of, mutations, samples, upstreams_manifests
 
 NAMESPACE: Final = "side"
 #: Requests one after the other, and what they are about.
@@ -105,19 +105,38 @@ def create(pair: Pair, kinds: Pattern[str], version: str) -> Iterator[Question]:
 def wrong(pair: Pair, kinds: Pattern[str], version: str) -> Iterator[Question]:
     """Each object with each place changed, not stored."""
     for kind, obj in everything(kinds, version, manifests=False):
-        for what, body in mutations(obj):
-            request = Request("POST", path_of(kind, query="dryRun=All&fieldValidation=Strict"), body)
-            yield pair.ask(f"{kind.kind}.{kind.version} {' '.join(what.split()[:1])}", what, request)
+        for what, (body,) in mutations(obj):
+            yield _made(pair, kind, what, body)
+
+
+def _made(pair: Pair, kind: Kind, what: str, body: Any) -> Question:
+    request = Request("POST", path_of(kind, query="dryRun=All&fieldValidation=Strict"), body)
+    return pair.ask(f"{kind.kind}.{kind.version} {' '.join(what.split()[:1])}", what, request)
+
+
+def added(pair: Pair, kinds: Pattern[str], version: str) -> Iterator[Question]:
+    """Each object with each field that it has not, not stored."""
+    for kind, obj in everything(kinds, version, manifests=False):
+        for what, body in additions(kind, obj):
+            yield _made(pair, kind, what, body)
+
+
+def _sendable(stored: dict[str, Any]) -> dict[str, Any]:
+    return {**stored, "metadata": {key: value for key, value in stored["metadata"].items() if key != "managedFields"}}
 
 
 def update(pair: Pair, kinds: Pattern[str], version: str) -> Iterator[Question]:
-    """What is there, with each place changed, not stored."""
+    """What is there, with each place changed that was sent, not stored."""
     for kind, obj in everything(kinds, version, manifests=False):
         name = str((obj.get("metadata") or {}).get("name") or "")
         made = pair.both(Request("POST", path_of(kind), obj))
         if not name or any(answer.status >= 300 for answer in made):
             continue
-        for what, body in mutations(obj):
-            request = Request("PUT", path_of(kind, name, "dryRun=All&fieldValidation=Strict"), body)
-            yield pair.ask(f"{kind.kind}.{kind.version} update {' '.join(what.split()[:1])}", what, request)
+        stored = [_sendable(answer.json) for answer in made]
+        for what, (body, *bodies) in mutations(obj, *stored):
+            path = path_of(kind, name, "dryRun=All&fieldValidation=Strict")
+            about, told = f"{kind.kind}.{kind.version} update {' '.join(what.split()[:1])}", json.dumps(body)
+            theirs, ours = (Request("PUT", path, each) for each in bodies)
+            answers = pair.theirs.put(theirs), pair.ours.put(ours)
+            yield Question(about, f"{what} · PUT {path} {told}", answers)
         pair.both(Request("DELETE", path_of(kind, name, "gracePeriodSeconds=0")))

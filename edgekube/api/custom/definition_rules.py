@@ -34,6 +34,7 @@ from edgekube.api.validation.fields import (
     text,
     texts,
 )  # fmt: skip
+from edgekube.api.validation.inner import CUSTOM_VERSION, inner
 
 _PRINTED_TYPES: Final = ("boolean", "date", "integer", "number", "string")
 _FORMATS: Final = ("byte", "date", "date-time", "double", "float", "int32", "int64", "password")
@@ -61,9 +62,11 @@ _AT_ROOT: Final = {
 def check_definition(out: Out, definition: Object, old: Object | None = None) -> None:
     metadata, spec = part(definition, "metadata"), part(definition, "spec")
     names_, group = part(spec, "names"), text(spec, "group")
-    wanted, name = f"{text(names_, 'plural')}.{group}", text(metadata, "name")
-    if name != wanted:
-        out.append(causes.invalid("metadata.name", name, 'must be spec.names.plural+"."+spec.group'))
+    wanted = f"{text(names_, 'plural')}.{group}"
+    for key in ("generateName", "name"):
+        if text(metadata, key) not in ("", wanted):
+            detail = 'must be spec.names.plural+"."+spec.group'
+            out.append(causes.invalid(f"metadata.{key}", text(metadata, key), detail))
     if not group:
         out.append(causes.required("spec.group"))
     elif messages := dns_subdomain(group):
@@ -117,11 +120,15 @@ def _check_versions(out: Out, spec: Object, old: Object | None) -> None:
         _check_version(out, version, {key: f"{path}.{key}" for key in _SHARED if key not in shared}, spec, old)
     if shared and versions:
         _check_version(out, versions[0], {key: f"spec.{where}" for key, where in shared.items()}, spec, old)
+    first = text(versions[0], "name") if versions else ""
+    if first and (messages := names.dns1035_label(first)):
+        out.append(causes.invalid("spec.version", first, ",".join(messages)))
+    shown = [inner(version, CUSTOM_VERSION) for version in versions] if spec.get("versions") is not None else None
     if len(seen) != len(versions):
-        out.append(causes.invalid("spec.versions", versions, "must contain unique version names"))
+        out.append(causes.invalid("spec.versions", shown, "must contain unique version names"))
     if sum(bool(version.get("storage")) for version in versions) != 1:
         detail = "must have exactly one version marked as storage version"
-        out.append(causes.invalid("spec.versions", versions, detail))
+        out.append(causes.invalid("spec.versions", shown, detail))
 
 
 def _is_shared(versions: list[Object], key: str) -> bool:
@@ -143,6 +150,8 @@ def _check_version(out: Out, version: Object, where: dict[str, str], spec: Objec
             _check_column(out, column, f"{where['additionalPrinterColumns']}[{i}]")
     if "selectableFields" in where and isinstance(schema, dict):
         _check_selectable(out, items(version, "selectableFields"), schema, where["selectableFields"])
+    elif "selectableFields" in where and items(version, "selectableFields"):
+        out.append(causes.invalid(where["selectableFields"], "", "may only be set when validations.schema is included"))
 
 
 def _has_schema(old: Object | None, schema: Object) -> bool:
@@ -172,7 +181,11 @@ def _check_root(out: Out, schema: Object, path: str) -> None:
     if schema.get("type") and schema["type"] != "object":
         detail = 'only "object" is allowed as the type at the root of the schema if the status subresource is enabled'
         out.append(causes.invalid(f"{path}.type", schema["type"], detail))
-    others = [key for key, value in schema.items() if key not in _AT_ROOT and value not in (None, "", False, [], {})]
+    others = [
+        key
+        for key, value in schema.items()
+        if key not in _AT_ROOT and (value not in (None, "", False, [], {}) or (key == "not" and value is not None))
+    ]
     if others:
         allowed = " ".join(_AT_ROOT.values())
         detail = f"only [{allowed}] fields are allowed at the root of the schema if the status subresource is enabled"
@@ -331,12 +344,15 @@ def _check_stored_versions(out: Out, definition: Object) -> None:
     stored, versions = texts(part(definition, "status"), "storedVersions"), items(part(definition, "spec"), "versions")
     field = "status.storedVersions"
     if not stored:
-        out.append(causes.invalid(field, stored, "must have at least one stored version"))
+        shown = part(definition, "status").get("storedVersions") or None
+        out.append(causes.invalid(field, shown, "must have at least one stored version"))
         return
     defined = {text(version, "name") for version in versions}
+    left = set(stored)
     for version in versions:
-        if version.get("storage") and text(version, "name") not in stored:
+        if version.get("storage") and text(version, "name") not in left:
             out.append(causes.invalid(field, stored, f"must have the storage version {text(version, 'name')}"))
+        left.discard(text(version, "name"))
     for i, name in enumerate(stored):
         if name not in defined:
             detail = (

@@ -84,7 +84,7 @@ def _keywords(schema: Object, path: str, place: _Place, out: list[Cause]) -> Non
     out += [
         causes.forbidden(f"{path}.{key}", f"{key} is not supported")
         for key in _UNSUPPORTED
-        if schema.get(key) not in (None, "", {})
+        if schema.get(key) not in (None, "", {}) or (key == "additionalItems" and schema.get(key) is not None)
     ]
     if type_ == "null":
         out.append(causes.forbidden(f"{path}.type", "type cannot be set to null, use nullable as an alternative"))

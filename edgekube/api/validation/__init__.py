@@ -50,6 +50,7 @@ def validate_create(kind: Kind, obj: Object) -> list[Cause]:
             rules.create(out, obj)
         if rules.path_name and not out:
             check_metadata(out, metadata, kind.namespaced, names.path_segment)
+            _allow_plain_finalizers(rules, out)
     return out
 
 

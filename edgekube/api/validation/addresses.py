@@ -95,9 +95,14 @@ def check_canonical_cidr(out: Out, value: str, field: str) -> None:
         out.append(causes.invalid(field, value, f"must be in canonical form ({canonical})"))
 
 
+def sloppy_cidr(value: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    """Also of one that is refused for how it is written."""
+    return parse_cidr(value) or parse_cidr(_without_zeros(value))
+
+
 def check_not_special_ip(out: Out, value: str, field: str) -> None:
     """Addresses that mean nothing beyond one node: unspecified, loopback, link-local."""
-    address = parse_ip(value)
+    address = parse_ip(value) or parse_ip(_without_zeros(value))
     if address is None:
         out.append(causes.invalid(field, value, "must be a valid IP address"))
         return
@@ -136,7 +141,7 @@ def ip_warnings(value: str, field: str) -> list[str]:
 
 
 def cidr_warnings(value: str, field: str) -> list[str]:
-    network = parse_cidr(value) or parse_cidr(_without_zeros(value))
+    network = sloppy_cidr(value)
     if network is None:
         return []
     found, quoted, problem = [], causes.quoted(value), _problem_of_cidr(value)

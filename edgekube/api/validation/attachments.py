@@ -15,6 +15,7 @@ from edgekube.api.objects import Object
 from edgekube.api.validation import causes
 from edgekube.api.validation.csi import check_driver_name
 from edgekube.api.validation.fields import Out, check, check_immutable, dns_subdomain, part, text
+from edgekube.api.validation.inner import ATTACHMENT
 from edgekube.api.validation.storage import check_volume_spec
 
 _METADATA_BYTES_MAX: Final = 256 * 1024
@@ -56,4 +57,5 @@ def _check_attachment_status(out: Out, status: Object) -> None:
 
 def check_attachment_update(out: Out, new: Object, old: Object) -> None:
     check_attachment(out, new)
-    check_immutable(out, new.get("spec"), old.get("spec"), "spec")
+    inline = "inlineVolumeSpec" in part(part(new, "spec"), "source")
+    check_immutable(out, new.get("spec"), old.get("spec"), "spec", shape=None if inline else ATTACHMENT)

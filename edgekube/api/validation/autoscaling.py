@@ -13,7 +13,7 @@ from typing import Final
 
 from edgekube.api import names
 from edgekube.api.objects import Object
-from edgekube.api.validation import causes
+from edgekube.api.validation import causes, inner
 from edgekube.api.validation.fields import (
     Out,
     check,
@@ -134,7 +134,10 @@ def _check_source(out: Out, kind: str, source: Object, field: str) -> None:
         if kind == "object":
             _check_reference(out, part(source, "describedObject"), f"{field}.describedObject")
         identifier = part(source, "metric")
-        check_names(out, names.path_segment, identifier, "name", f"{field}.metric")
+        if not text(identifier, "name"):
+            out.append(causes.required(f"{field}.metric.name", "must specify a metric name"))
+        else:
+            check_names(out, names.path_segment, identifier, "name", f"{field}.metric")
         check_label_selector(out, identifier.get("selector"), f"{field}.metric.selector")
     _check_target(out, target, path)
     value, average, utilization = (target.get(key) for key in ("value", "averageValue", "averageUtilization"))
@@ -212,7 +215,8 @@ def check_budget(out: Out, budget: Object) -> None:
     spec = part(budget, "spec")
     available, unavailable = spec.get("minAvailable"), spec.get("maxUnavailable")
     if available is not None and unavailable is not None:
-        out.append(causes.invalid("spec", spec, "minAvailable and maxUnavailable cannot be both set"))
+        shown = inner.inner({**spec, "selector": inner.label_selector(spec.get("selector"))}, inner.BUDGET)
+        out.append(causes.invalid("spec", shown, "minAvailable and maxUnavailable cannot be both set"))
     for key, value in (("minAvailable", available), ("maxUnavailable", unavailable)):
         if value is not None:
             check_int_or_percent(out, value, f"spec.{key}")

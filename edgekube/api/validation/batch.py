@@ -96,9 +96,9 @@ def _check_whole_spec(out: Out, spec: Object, field: str) -> None:
     _check_spec(out, spec, field)
     if spec.get("selector") is None:
         out.append(causes.required(f"{field}.selector"))
-    else:
-        check_label_selector(out, spec["selector"], f"{field}.selector")
-        check_template_matches(out, spec["selector"], part(spec, "template"), f"{field}.template")
+    check_label_selector(out, spec.get("selector"), f"{field}.selector")
+    if spec.get("template") is not None:
+        check_template_matches(out, spec.get("selector"), part(spec, "template"), f"{field}.template")
 
 
 def _check_spec(out: Out, spec: Object, field: str) -> None:

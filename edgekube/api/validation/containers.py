@@ -89,7 +89,10 @@ def check_init_containers(out: Out, spec: Object, around: Surroundings, field: s
         path, name = f"{field}.initContainers[{i}]", text(container, "name")
         _check_common(out, container, around, path)
         policy = container.get("restartPolicy")
-        _check_restart_rules(out, container, path)
+        if policy is not None:
+            _check_restart_rules(out, container, path)
+        elif container.get("restartPolicyRules"):
+            out.append(causes.required(f"{path}.restartPolicy", "must specify restartPolicy when restart rules are used"))
         if name in seen:
             out.append(causes.duplicate(f"{path}.name", name))
         elif name:
@@ -103,6 +106,10 @@ def check_init_containers(out: Out, spec: Object, around: Surroundings, field: s
                 if container.get(key) is not None:
                     detail = "may not be set for init containers without restartPolicy=Always"
                     out.append(causes.forbidden(f"{path}.{key}", detail))
+            for j, resize in enumerate(items(container, "resizePolicy")):
+                if resize.get("restartPolicy") == "RestartContainer":
+                    detail = "must not be set to 'RestartContainer' for non-sidecar initContainers"
+                    out.append(causes.invalid(f"{path}.resizePolicy[{j}].restartPolicy", "RestartContainer", detail))
 
 
 def check_ephemeral_containers(out: Out, spec: Object, around: Surroundings, field: str) -> None:
@@ -390,5 +397,5 @@ def _check_resize(out: Out, container: Object, around: Surroundings, field: str)
             elif value not in supported:
                 out.append(causes.not_supported(field, value, supported))
         if around.restart_policy == "Never" and restart != "NotRequired":
-            detail = "must be 'NotRequired' when `restartPolicy` is 'Never'"
+            detail = "must be 'NotRequired' when pod `restartPolicy` is 'Never'"
             out.append(causes.invalid(field, restart, detail))

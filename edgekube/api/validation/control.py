@@ -116,6 +116,7 @@ def check_runtime_class(out: Out, runtime_class: Object) -> None:
 
 
 def check_runtime_class_update(out: Out, new: Object, old: Object) -> None:
+    check_runtime_class(out, new)
     check_immutable(out, new.get("handler"), old.get("handler"), "handler", missing="")
 
 

@@ -198,9 +198,8 @@ def _check_pod_cidrs(out: Out, cidrs: list[str]) -> None:
 
 
 def check_node_update(out: Out, new: Object, old: Object) -> None:
+    check_node(out, new)
     spec, before = part(new, "spec"), part(old, "spec")
-    _check_node_resources(out, new)
-    _check_declared_features(out, texts(part(new, "status"), "declaredFeatures"))
     addresses = [(text(one, "type"), text(one, "address")) for one in items(part(new, "status"), "addresses")]
     again = repeated(addresses)
     for i, address in enumerate(addresses):
@@ -213,7 +212,6 @@ def check_node_update(out: Out, new: Object, old: Object) -> None:
     if before.get("providerID") and text(spec, "providerID") != before["providerID"]:
         detail = 'node updates may not change providerID except from "" to valid'
         out.append(causes.forbidden("spec.providerID", detail))
-    check_taints(out, items(spec, "taints"), "metadata.taints")
 
 
 # --- workloads of the core group ------------------------------------------------------------------------------------------
@@ -234,8 +232,8 @@ def check_replication_controller(out: Out, controller: Object) -> None:
     if template is None:
         out.append(causes.required("spec.template"))
         return
-    labels = part(part(template, "metadata"), "labels")
-    if any(labels.get(key) != value for key, value in selector.items()):
+    labels = part(template, "metadata").get("labels")
+    if any((labels or {}).get(key) != value for key, value in selector.items()):
         detail = "`selector` does not match template `labels`"
         out.append(causes.invalid("spec.template.metadata.labels", labels, detail))
     check_template(out, template, "spec.template")

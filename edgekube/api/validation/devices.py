@@ -26,6 +26,7 @@ from edgekube.api.validation.fields import (
     text,
     texts,
 )
+from edgekube.api.validation.resources import is_extended
 
 _REQUESTS_MAX: Final = 32
 _SELECTORS_MAX: Final = 32
@@ -74,6 +75,9 @@ def check_device_class(out: Out, device_class: Object) -> None:
     spec = part(device_class, "spec")
     _check_selectors(out, spec, "spec")
     _check_configs(out, spec, "spec")
+    name = spec.get("extendedResourceName")
+    if name is not None and not is_extended(name):
+        out.append(causes.invalid("spec.extendedResourceName", name, "must be a valid extended resource name"))
 
 
 def check_claim(out: Out, claim: Object) -> None:
@@ -99,7 +103,7 @@ def _check_claim_spec(out: Out, spec: Object, field: str) -> None:
         exactly, alternatives = request.get("exactly"), items(request, "firstAvailable")
         if exactly is not None and alternatives:
             detail = "exactly one of `exactly` or `firstAvailable` is required, but multiple fields are set"
-            out.append(causes.invalid(at, "{exactly, firstAvailable}", detail))
+            out.append(causes.invalid(at, None, detail))
         elif exactly is not None:
             _check_request(out, exactly, f"{at}.exactly")
         elif alternatives:

@@ -14,6 +14,7 @@ from typing import Final
 from edgekube.api.objects import Object
 from edgekube.api.validation import causes
 from edgekube.api.validation.fields import Out, check, check_immutable, dns_subdomain, number, part, qualified_name, same, text
+from edgekube.api.validation.inner import OBJECT_REFERENCE
 
 _TYPES: Final = ("Normal", "Warning")
 _WORDS_BYTES_MAX: Final = 128
@@ -102,7 +103,8 @@ def check_events_v1_update(out: Out, new: Object, old: Object) -> None:
     _check_any(out, new, "regarding", "reportingController", "note")
     if not same(new.get("series"), old.get("series")):
         _check_series(out, new)
-    check_immutable(out, new.get("regarding"), old.get("regarding"), "involvedObject")
+    about, before = part(new, "regarding"), part(old, "regarding")
+    check_immutable(out, about, before, "involvedObject", shape=OBJECT_REFERENCE)
     for key, field in _FIXED_TEXTS.items():
         check_immutable(out, new.get(key), old.get(key), field, missing="")
     check_immutable(out, new.get("deprecatedSource"), old.get("deprecatedSource"), "source")

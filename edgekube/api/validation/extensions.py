@@ -51,10 +51,12 @@ def check_definition_status(out: Out, new: Object, old: Object) -> None:
 def check_api_service(out: Out, api_service: Object) -> None:
     spec = part(api_service, "spec")
     group, version, service = text(spec, "group"), text(spec, "version"), spec.get("service")
-    wanted, name = f"{version}.{group}", text(part(api_service, "metadata"), "name")
-    if name and not names.path_segment(name) and name != wanted:
-        detail = f'must be `spec.version+"."+spec.group`: "{wanted}"'
-        out.append(causes.invalid("metadata.name", name, detail))
+    wanted = f"{version}.{group}"
+    for key in ("generateName", "name"):
+        name = text(part(api_service, "metadata"), key)
+        if name and not names.path_segment(name) and name != wanted:
+            detail = f'must be `spec.version+"."+spec.group`: "{wanted}"'
+            out.append(causes.invalid(f"metadata.{key}", name, detail))
     if group:
         for message in dns_subdomain(group):
             out.append(causes.invalid("spec.group", group, message))

@@ -92,8 +92,37 @@ _FAILURE_RULE: Final = (
 FAILURE_POLICY: Final = Inner((("Rules", "rules", Inner(_FAILURE_RULE, many=True)),), optional=True)
 _REQUIREMENT: Final = Inner((("Key", "key", ""), ("Operator", "operator", ""), ("Values", "values", None)), many=True)
 _TERM: Final = (("MatchExpressions", "matchExpressions", _REQUIREMENT), ("MatchFields", "matchFields", _REQUIREMENT))
+NODE_TERM: Final = Inner(_TERM)
 _NODE_SELECTOR: Final = Inner((("NodeSelectorTerms", "nodeSelectorTerms", Inner(_TERM, many=True)),), optional=True)
 VOLUME_AFFINITY: Final = Inner((("Required", "required", _NODE_SELECTOR),), optional=True)
+_BUDGET: Final = (
+    ("MinAvailable", "minAvailable", None), ("Selector", "selector", None), ("MaxUnavailable", "maxUnavailable", None),
+    ("UnhealthyPodEvictionPolicy", "unhealthyPodEvictionPolicy", None),
+)  # fmt: skip
+BUDGET: Final = Inner(_BUDGET)
+OBJECT_REFERENCE: Final = Inner((
+    ("Kind", "kind", ""), ("Namespace", "namespace", ""), ("Name", "name", ""), ("UID", "uid", ""),
+    ("APIVersion", "apiVersion", ""), ("ResourceVersion", "resourceVersion", ""), ("FieldPath", "fieldPath", ""),
+))  # fmt: skip
+_ATTACHED: Final = Inner((
+    ("PersistentVolumeName", "persistentVolumeName", None), ("InlineVolumeSpec", "inlineVolumeSpec", None),
+))  # fmt: skip
+ATTACHMENT: Final = Inner((("Attacher", "attacher", ""), ("Source", "source", _ATTACHED), ("NodeName", "nodeName", "")))
+_CAPABILITIES: Final = Inner((("Add", "add", None), ("Drop", "drop", None)), optional=True)
+_SELINUX: Final = Inner((("User", "user", ""), ("Role", "role", ""), ("Type", "type", ""), ("Level", "level", "")), optional=True)
+_WINDOWS: Final = Inner((
+    ("GMSACredentialSpecName", "gmsaCredentialSpecName", None), ("GMSACredentialSpec", "gmsaCredentialSpec", None),
+    ("RunAsUserName", "runAsUserName", None), ("HostProcess", "hostProcess", None),
+), optional=True)  # fmt: skip
+_PROFILE: Final = Inner((("Type", "type", ""), ("LocalhostProfile", "localhostProfile", None)), optional=True)
+SECURITY_CONTEXT: Final = Inner((
+    ("Capabilities", "capabilities", _CAPABILITIES), ("Privileged", "privileged", None),
+    ("SELinuxOptions", "seLinuxOptions", _SELINUX), ("WindowsOptions", "windowsOptions", _WINDOWS),
+    ("RunAsUser", "runAsUser", None), ("RunAsGroup", "runAsGroup", None), ("RunAsNonRoot", "runAsNonRoot", None),
+    ("ReadOnlyRootFilesystem", "readOnlyRootFilesystem", None),
+    ("AllowPrivilegeEscalation", "allowPrivilegeEscalation", None), ("ProcMount", "procMount", None),
+    ("SeccompProfile", "seccompProfile", _PROFILE), ("AppArmorProfile", "appArmorProfile", _PROFILE),
+))  # fmt: skip
 POD_IP: Final = Inner((("IP", "ip", ""),))
 CUSTOM_VERSION: Final = Inner((
     ("Name", "name", ""), ("Served", "served", False), ("Storage", "storage", False), ("Deprecated", "deprecated", False),

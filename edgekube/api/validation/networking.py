@@ -21,6 +21,7 @@ from edgekube.api.validation.addresses import (
     check_cidr,
     check_ip,
     check_not_special_ip,
+    sloppy_cidr,
 )
 from edgekube.api.validation.fields import (
     Out,
@@ -262,20 +263,16 @@ def _check_ip_block(out: Out, block: Object, field: str, known: Collection[str])
     if not cidr:
         out.append(causes.required(f"{field}.cidr"))
         return
-    if not check_cidr(out, cidr, f"{field}.cidr", known):
+    check_cidr(out, cidr, f"{field}.cidr", known)
+    whole = sloppy_cidr(cidr)
+    if whole is None:
         return
-    whole = parse_cidr(cidr)
     for i, one in enumerate(texts(block, "except")):
         path = f"{field}.except[{i}]"
-        if not check_cidr(out, one, path, known):
-            continue
-        exception = parse_cidr(one)
-        if (
-            whole is None
-            or exception is None
-            or whole.version != exception.version
-            or whole.prefixlen >= exception.prefixlen
-            or exception.network_address not in whole
+        check_cidr(out, one, path, known)
+        exception = sloppy_cidr(one)
+        if exception is not None and (
+            whole.version != exception.version or whole.prefixlen >= exception.prefixlen or exception.network_address not in whole
         ):
             out.append(causes.invalid(path, one, "must be a strict subset of `cidr`"))
 
@@ -287,7 +284,7 @@ def check_network_policy_update(out: Out, new: Object, old: Object) -> None:
         for rule in items(part(old, "spec"), direction)
         for peer in items(rule, key)
     )
-    check_network_policy(out, new, {cidr for block in peers for cidr in (text(block, "cidr"), *texts(block, "except"))})
+    check_network_policy(out, new, {cidr for block in peers for cidr in (text(block, "cidr"), *texts(block, "except")) if cidr})
 
 
 # --- addresses of Services ---------------------------------------------------------------------------------------------------

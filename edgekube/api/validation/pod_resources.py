@@ -28,7 +28,7 @@ def check_pod_resources(out: Out, spec: Object, claims: set[str], field: str) ->
         return
     if resources.get("claims") is not None:
         out.append(causes.forbidden(f"{path}.claims", "claims may not be set for Resources at pod-level"))
-    check_requirements(out, {**resources, "claims": None}, claims, path, pod_level=True)
+    check_requirements(out, resources, claims, path, pod_level=True)
     alone = {"spec": {**spec, "resources": None, "overhead": None}}
     requested, limited = pod_requests(alone, held=False), pod_limits(alone)
     _check_whole(out, spec, "requests", requested, f"{path}.requests")

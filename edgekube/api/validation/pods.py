@@ -15,7 +15,7 @@ from typing import Final
 from edgekube.api import names
 from edgekube.api.objects import Object
 from edgekube.api.restarting import could_restart_all, restarts
-from edgekube.api.validation import causes
+from edgekube.api.validation import causes, inner
 from edgekube.api.validation.addresses import check_ip
 from edgekube.api.validation.fields import Out, check, dns_subdomain, items, part, qualified_name, repeated, same, text
 from edgekube.api.validation.placement import check_tolerations
@@ -29,6 +29,10 @@ _UPDATABLE: Final = (
     "`spec.tolerations` (only additions to existing tolerations),"
     "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
 )
+#: False is not the same there as nothing.
+_TOLD_FROM_NOTHING: Final = (
+    "automountServiceAccountToken", "enableServiceLinks", "hostUsers", "setHostnameAsFQDN", "shareProcessNamespace",
+)  # fmt: skip
 _SYSTEM_CONDITIONS: Final = ("PodScheduled", "Ready", "Initialized")
 _STATUS_LISTS: Final = {
     "containerStatuses": "containers",
@@ -141,7 +145,7 @@ def _changed_fields(out: Out, spec: Object, old_spec: Object, *, gated: bool) ->
             before = [{**one, "image": ""} for one in items(old_spec, key)]
         elif key == "terminationGracePeriodSeconds" and value == 1 and (before or 0) < 0:
             continue
-        if not same(value, before):
+        if not same(value, before) or (key in _TOLD_FROM_NOTHING and (value is None) != (before is None)):
             changed.append(key)
     return changed
 
@@ -151,7 +155,7 @@ def _check_gated_placement(out: Out, spec: Object, old_spec: Object) -> None:
     selector, before = part(spec, "nodeSelector"), part(old_spec, "nodeSelector")
     if any(selector.get(key) != value for key, value in before.items()):
         detail = "only additions to spec.nodeSelector are allowed (no mutations or deletions)"
-        out.append(causes.invalid("spec.nodeSelector", selector, detail))
+        out.append(causes.invalid("spec.nodeSelector", spec.get("nodeSelector"), detail))
     affinity, old_affinity = part(spec, "affinity"), part(old_spec, "affinity")
     for key in ("podAffinity", "podAntiAffinity"):
         if not same(affinity.get(key), old_affinity.get(key)):
@@ -168,7 +172,13 @@ def _check_gated_placement(out: Out, spec: Object, old_spec: Object) -> None:
         for key in ("matchExpressions", "matchFields"):
             kept = items(old_term, key)
             if not same(items(term, key)[: len(kept)], kept):
-                out.append(causes.invalid(f"{path}[{i}]", term, "only additions are allowed (no mutations or deletions)"))
+                out.append(
+                    causes.invalid(
+                        f"{path}[{i}]",
+                        inner.inner(term, inner.NODE_TERM),
+                        "only additions are allowed (no mutations or deletions)",
+                    )
+                )
                 break
 
 

@@ -58,7 +58,7 @@ class Rules(Struct, frozen=True):
     #: False for what is asked and never stored, and so has no name.
     metadata: bool = True
     #: False: a finalizer may be a name without a domain and a slash, as upstream's generic check has it. The kinds of
-    #: admissionregistration, apiextensions, apiregistration and coordination are checked by no more than that one.
+    #: admissionregistration, apiextensions, apiregistration and coordination, and a few others, are checked by no more than that.
     qualified_finalizers: bool = True
 
 
@@ -68,7 +68,7 @@ _CORE: Final[dict[str, Rules]] = {
     "Binding": Rules(pods.check_binding, metadata=False),
     "ConfigMap": Rules(core.check_config_map, core.check_config_map_update),
     "Endpoints": Rules(services.check_endpoints),
-    "Event": Rules(events.check_event, events.check_event_update, name=None, path_name=True),
+    "Event": Rules(events.check_event, events.check_event_update, name=None, path_name=True, qualified_finalizers=False),
     "LimitRange": Rules(quotas.check_limit_range),
     "Namespace": Rules(
         core.check_namespace,
@@ -222,13 +222,16 @@ GROUPS: Final[dict[str, dict[str, Rules]]] = {
         "PriorityLevelConfiguration": Rules(flowcontrol.check_priority_level, subresources={"status": flowcontrol.check_status}),
     },
     "networking.k8s.io/v1": _NETWORKING,
-    "node.k8s.io/v1": {"RuntimeClass": Rules(control.check_runtime_class, control.check_runtime_class_update)},
+    "node.k8s.io/v1": {
+        "RuntimeClass": Rules(control.check_runtime_class, control.check_runtime_class_update, qualified_finalizers=False)
+    },
     "policy/v1": {
         "PodDisruptionBudget": Rules(
             autoscaling.check_budget,
             subresources={"status": autoscaling.check_budget_status},
             name=None,
             path_name=True,
+            qualified_finalizers=False,
         ),
     },
     "rbac.authorization.k8s.io/v1": _RBAC,

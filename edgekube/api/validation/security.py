@@ -149,10 +149,10 @@ def check_container_security(out: Out, context: Object | None, host_users: bool,
     if context.get("allowPrivilegeEscalation") is False:
         if context.get("privileged"):
             detail = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true"
-            out.append(causes.invalid(field, context, detail))
+            out.append(causes.invalid(field, inner.inner(context, inner.SECURITY_CONTEXT), detail))
         if "CAP_SYS_ADMIN" in (part(context, "capabilities").get("add") or ()):
             detail = "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN"
-            out.append(causes.invalid(field, context, detail))
+            out.append(causes.invalid(field, inner.inner(context, inner.SECURITY_CONTEXT), detail))
     _check_windows(out, context.get("windowsOptions"), f"{field}.windowsOptions")
     check_apparmor(out, context.get("appArmorProfile"), f"{field}.appArmorProfile")
 

@@ -78,7 +78,7 @@ def _check_service(out: Out, service: Object, old: Object) -> None:
 
 def _check_external_name(out: Out, spec: Object) -> None:
     for key in ("clusterIPs", "ipFamilies", "ipFamilyPolicy"):
-        if spec.get(key):
+        if spec.get(key) or (key == "clusterIPs" and spec.get("clusterIP")):
             out.append(causes.forbidden(f"spec.{key}", "may not be set for ExternalName services"))
     name = text(spec, "externalName").removesuffix(".")
     if name:

@@ -23,6 +23,7 @@ from edgekube.api.validation.fields import (
     check_one_of,
     check_one_of_given,
     check_present,
+    dns_label,
     dns_subdomain,
     items,
     part,
@@ -35,12 +36,15 @@ from edgekube.api.validation.fields import (
 from edgekube.api.validation.metadata import check_label_key
 from edgekube.api.validation.placement import check_node_selector
 from edgekube.api.validation.resources import amount, check_positive_quantity
-from edgekube.api.validation.volumes import VOLUME_MODES, check_access_modes, check_claim_spec, check_source
+from edgekube.api.validation.volumes import MISNAMED, VOLUME_MODES, check_access_modes, check_claim_spec, check_source
 
 _SOURCES: Final = (
     "hostPath", "gcePersistentDisk", "awsElasticBlockStore", "glusterfs", "flocker", "nfs", "rbd", "quobyte", "cephfs",
     "iscsi", "cinder", "fc", "flexVolume", "azureFile", "vsphereVolume", "photonPersistentDisk", "portworxVolume",
     "azureDisk", "scaleIO", "local", "storageos", "csi",
+)  # fmt: skip
+_CSI_SECRETS: Final = (
+    "controllerPublishSecretRef", "controllerExpandSecretRef", "nodePublishSecretRef", "nodeExpandSecretRef",
 )  # fmt: skip
 _RECLAIM: Final = ("Delete", "Recycle", "Retain")
 _INLINE: Final = "in the context of inline volumes"
@@ -126,7 +130,7 @@ def _check_volume_source(out: Out, spec: Object, path: str, *, has_affinity: boo
         out.append(causes.required(path, "must specify a volume type"))
         return
     for key in given[1:]:
-        out.append(causes.forbidden(f"{path}.{key}", "may not specify more than 1 volume type"))
+        out.append(causes.forbidden(f"{path}.{MISNAMED.get(key, key)}", "may not specify more than 1 volume type"))
     kind = given[0]
     source, within = spec[kind], f"{path}.{kind}"
     if kind == "local":
@@ -137,6 +141,9 @@ def _check_volume_source(out: Out, spec: Object, path: str, *, has_affinity: boo
     elif kind == "csi":
         check_driver_name(out, text(source, "driver"), f"{within}.driver")
         check_present(out, source, "volumeHandle", within)
+        for key in _CSI_SECRETS:
+            if source.get(key) is not None:
+                _check_secret_reference(out, source[key], f"{within}.{key}")
     else:
         check_source(out, kind, source, within)
     if kind == "hostPath" and spec.get("persistentVolumeReclaimPolicy") == "Recycle":
@@ -144,6 +151,12 @@ def _check_volume_source(out: Out, spec: Object, path: str, *, has_affinity: boo
         if host_path and posixpath.normpath(host_path) == "/":
             detail = "may not be 'recycle' for a hostPath mount of '/'"
             out.append(causes.forbidden(f"{path}.persistentVolumeReclaimPolicy", detail))
+
+
+def _check_secret_reference(out: Out, reference: Object, field: str) -> None:
+    for key, check_name in (("name", dns_subdomain), ("namespace", dns_label)):
+        if check_present(out, reference, key, field):
+            check(out, check_name(reference[key]), f"{field}.{key}", reference[key])
 
 
 def check_volume_update(out: Out, new: Object, old: Object) -> None:

@@ -40,6 +40,8 @@ _HOST_PATH_TYPES: Final = (
 _TOKEN_SECONDS_MIN: Final = 600
 _TOKEN_SECONDS_MAX: Final = 2**32
 
+#: Where upstream names a second volume type otherwise.
+MISNAMED: Final = {"cephfs": "cephFS", "downwardAPI": "downwarAPI"}
 #: Volume type -> fields that must be there, for types that need no more thought.
 REQUIRED: Final[dict[str, tuple[str, ...]]] = {
     "awsElasticBlockStore": ("volumeID",),
@@ -98,7 +100,7 @@ def _check_source(out: Out, volume: Object, name: str, pod_name: str, field: str
         out.append(causes.required(field, "must specify a volume type"))
         return
     for key in types[1:]:
-        out.append(causes.forbidden(f"{field}.{key}", "may not specify more than 1 volume type"))
+        out.append(causes.forbidden(f"{field}.{MISNAMED.get(key, key)}", "may not specify more than 1 volume type"))
     kind = types[0]
     source, path = volume[kind], f"{field}.{kind}"
     if kind == "ephemeral":
@@ -345,9 +347,9 @@ def check_claim_spec(out: Out, spec: Object, field: str) -> None:
     if source is not None and reference is not None:
         if reference.get("namespace"):
             detail = "may not be specified when dataSourceRef.namespace is specified"
-            out.append(causes.invalid(field, f"{field}.dataSource", detail))
+            out.append(causes.invalid(field, {}, detail))
         elif any((source.get(key) or "") != (reference.get(key) or "") for key in ("apiGroup", "kind", "name")):
-            out.append(causes.invalid(field, f"{field}.dataSource", "must match dataSourceRef"))
+            out.append(causes.invalid(field, {}, "must match dataSourceRef"))
 
 
 def _check_data_source(out: Out, source: Object, field: str) -> None:

@@ -64,6 +64,9 @@ _RETURNS_DELETED: Final = frozenset({
 #: Their dependents stay unless a delete says otherwise.
 _ORPHAN_BY_DEFAULT: Final = frozenset({"replicationcontrollers", "jobs.batch"})
 
+#: Fields of the spec behind gates that v1.36 has off: what is not there already is dropped without a word.
+_GATED: Final = {"leases.coordination.k8s.io": ("strategy", "preferredHolder"), "nodes": ("configSource",)}
+
 #: A /status update may not touch the labels of these.
 _STATUS_KEEPS_LABELS: Final = frozenset({"deployments.apps"})
 
@@ -90,6 +93,12 @@ class Strategy:
                 obj["status"] = status
         if self.has_generation:
             metadata_of(obj)["generation"] = 1
+        self._drop_gated(obj, {})
+
+    def _drop_gated(self, obj: Object, old: Object) -> None:
+        for key in _GATED.get(self.kind.resource, ()):
+            if (old.get("spec") or {}).get(key) is None and isinstance(obj.get("spec"), dict):
+                obj["spec"].pop(key, None)
 
     def first_status(self, obj: Object) -> Object | None:
         """The status of a new object."""
@@ -104,6 +113,7 @@ class Strategy:
             metadata["generation"] = generation + 1 if self.is_change_of_intent(obj, old) else generation
             if not metadata["generation"]:
                 del metadata["generation"]
+        self._drop_gated(obj, old)
 
     def is_change_of_intent(self, obj: Object, old: Object) -> bool:
         """Does this update count in metadata.generation?"""

@@ -42,6 +42,7 @@ def _remember_stored_version(crd: Object) -> None:
     held: list[str] = status.setdefault("storedVersions", [])
     for version in (crd.get("spec") or {}).get("versions") or ():
         if isinstance(version, dict) and version.get("storage"):
-            if version.get("name") not in held:
-                held.append(str(version.get("name")))
+            name = str(version.get("name") or "")
+            if name not in held:
+                held.append(name)
             break

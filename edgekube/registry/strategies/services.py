@@ -37,6 +37,13 @@ def _needs_health_port(service: Object) -> bool:
     return _type(service) == "LoadBalancer" and service["spec"].get("externalTrafficPolicy") == "Local"
 
 
+def _is_external(service: Object) -> bool:
+    """Somebody outside may reach it."""
+    return _type(service) in ("NodePort", "LoadBalancer") or (
+        _type(service) == "ClusterIP" and bool((service.get("spec") or {}).get("externalIPs"))
+    )
+
+
 def _is_headless(service: Object) -> bool:
     spec = service["spec"]
     return bool(spec.get("clusterIP") == "None") or (spec.get("clusterIPs") or [""])[0] == "None"
@@ -56,7 +63,7 @@ def _carry_over(new: Object, old: Object) -> None:
     """A client that leaves allocated fields out means "as they are"."""
     spec, old_spec = new.setdefault("spec", {}), old.get("spec") or {}
     if _needs_address(old) and _needs_address(new):
-        if not spec.get("clusterIP") and not spec.get("clusterIPs"):
+        if not spec.get("clusterIP") and spec.get("clusterIPs") in (None, [], old_spec.get("clusterIPs")):
             for key in ("clusterIP", "clusterIPs"):
                 if key in old_spec:
                     spec[key] = old_spec[key]
@@ -98,8 +105,7 @@ def _drop_what_the_type_lost(new: Object, old: Object) -> None:
         _drop_if_same(spec, old_spec, "allocateLoadBalancerNodePorts", "loadBalancerClass")
         if "status" in new:
             new["status"] = {"loadBalancer": {}}
-    external = ("NodePort", "LoadBalancer")
-    if _type(old) in external and _type(new) not in external:
+    if _is_external(old) and not _is_external(new):
         _drop_if_same(spec, old_spec, "externalTrafficPolicy")
 
 

@@ -173,6 +173,38 @@ def test_versions_are_counted_and_named() -> None:
     assert any(text.startswith("spec.versions[2].name|") for text in texts)
 
 
+def test_versions_are_shown_as_upstream_holds_them() -> None:
+    def shown(storage: str) -> str:
+        return (
+            f'{{"Name":"v1","Served":true,"Storage":{storage},"Deprecated":false,"DeprecationWarning":null,"Schema":null,'
+            '"Subresources":null,"AdditionalPrinterColumns":null,"SelectableFields":null}'
+        )
+
+    assert _refusals(definition("Widget", version("v1"), version("v1", storage=False))) == [
+        f"spec.versions: Invalid value: [{shown('true')},{shown('false')}]: must contain unique version names"
+    ]
+
+
+def test_a_field_that_selects_needs_a_schema() -> None:
+    crd = definition("Widget", version("v1", selectableFields=[{"jsonPath": ".spec.a"}]))
+    del crd["spec"]["versions"][0]["schema"]
+    assert 'spec.selectableFields: Invalid value: "": may only be set when validations.schema is included' in _refusals(crd)
+
+
+def test_either_name_is_made_of_plural_and_group() -> None:
+    crd = definition()
+    crd["metadata"]["generateName"] = "w"
+    assert _refusals(crd) == ['metadata.generateName: Invalid value: "w": must be spec.names.plural+"."+spec.group']
+
+
+def test_an_empty_keyword_is_a_keyword() -> None:
+    schema = _spec(a={"type": "array", "items": {"type": "string"}, "additionalItems": {}})
+    where = f"{ROOT}.properties[spec].properties[a].additionalItems"
+    assert f"{where}: Forbidden: additionalItems is not supported" in _schema(schema)
+    crd = definition("Widget", version("v1", {"type": "object", "not": {}}, subresources={"status": {}}))
+    assert any(text.startswith(f"{ROOT}: Invalid value") and "fields are allowed at the root" in text for text in _refusals(crd))
+
+
 def test_protected_groups_need_approval() -> None:
     crd = definition(group="things.k8s.io")
     field = "metadata.annotations[api-approved.kubernetes.io]"
