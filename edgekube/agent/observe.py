@@ -11,15 +11,18 @@ Next: agent.worker.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
+import time
 from collections.abc import Callable, Iterable, Iterator
 
 import trio
 
+from edgekube.agent import out_of_memory
 from edgekube.agent.names import POD_UID
 from edgekube.agent.state import NOTHING, ObservedContainer, PodObserved
-from edgekube.containerd.model import Container, RuntimeFailure, Sandbox, SandboxStatus
+from edgekube.containerd.model import Container, ContainerStatus, RuntimeFailure, Sandbox, SandboxStatus
 from edgekube.containerd.protocol import Runtime
 from edgekube.limits import RELIST_SECONDS, RELIST_WITHOUT_EVENTS_SECONDS, RUNTIME_LOOKS_AT_ONCE_MAX
 
@@ -39,6 +42,8 @@ class Observer:
         self._containers: dict[str, ObservedContainer] = {}
         #: Looked at by id: the number of the listing that was under way, which knows less.
         self._looked: dict[str, int] = {}
+        #: Containers that a step ends: how they end is no riddle.
+        self._ending: set[str] = set()
         self._looks = trio.CapacityLimiter(RUNTIME_LOOKS_AT_ONCE_MAX)
         self._wake = trio.Event()
         self._done = trio.Event()  # replaced after each listing that succeeded
@@ -77,10 +82,23 @@ class Observer:
 
     async def look_at_container(self, sandbox_id: str, container_id: str) -> None:
         """As it is now: of() shows it when this returns. Raises RuntimeFailure."""
-        status = await self._runtime.container_status(container_id)
+        status = await self._status(container_id)
         self._looked[container_id] = self._began
         self._containers[container_id] = ObservedContainer(sandbox_id, status)
         self._publish({status.labels.get(POD_UID, "")})
+
+    def ends(self, container_id: str) -> None:
+        """Said before a step ends it."""
+        self._ending.add(container_id)
+
+    async def _status(self, container_id: str) -> ContainerStatus:
+        """With the reason of an end, where it comes a little later. Raises RuntimeFailure."""
+        for pause_seconds in out_of_memory.LOOKS_SECONDS:
+            status = await self._runtime.container_status(container_id)
+            if not out_of_memory.may_be(status, time.time(), ended_here=container_id in self._ending):
+                return status
+            await trio.sleep(pause_seconds)
+        return await self._runtime.container_status(container_id)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Listings until cancelled; started once the first has succeeded."""
@@ -127,6 +145,8 @@ class Observer:
                         # Starts are the steps' own doing, and they look for themselves.
                         if event.topic == "/tasks/exit":
                             nursery.start_soon(self.ended, event.container_id)
+                        elif event.topic == "/tasks/oom":
+                            nursery.start_soon(self._ran_out_of_memory, event.container_id)
             except RuntimeFailure as failure:
                 log.debug("containerd events ended code=%s error=%s", failure.code, failure.message)
             self._streaming = False
@@ -157,6 +177,16 @@ class Observer:
             except RuntimeFailure:
                 self.hint()
 
+    async def _ran_out_of_memory(self, container_id: str) -> None:
+        """A container of it may live on, for the kernel ends one process; the end of one that is told already is told anew."""
+        for pause_seconds in _ECHO_SECONDS:
+            await trio.sleep(pause_seconds)
+            item = self._containers.get(container_id)
+            if item is None or item.status.state != "EXITED" or item.status.reason not in ("", "Error"):
+                return
+            with contextlib.suppress(RuntimeFailure):
+                await self.look_at_container(item.sandbox_id, container_id)
+
     async def _list(self, number: int) -> None:
         # Containers first: the sandbox of each that is listed is then listed too.
         containers = await self._runtime.list_containers()
@@ -178,6 +208,7 @@ class Observer:
         stay = listed | {known_id for known_id, at in self._looked.items() if at >= number}
         self._sandboxes = {known_id: status for known_id, status in self._sandboxes.items() if known_id in stay}
         self._containers = {known_id: item for known_id, item in self._containers.items() if known_id in stay}
+        self._ending &= stay
 
     def _changed_sandboxes(self, rows: list[Sandbox], number: int) -> Iterator[str]:
         for row in rows:
@@ -203,8 +234,7 @@ class Observer:
     async def _learn_container(self, sandbox_id: str, container_id: str, failures: list[RuntimeFailure]) -> None:
         async with self._looks:
             try:
-                status = await self._runtime.container_status(container_id)
-                self._containers[container_id] = ObservedContainer(sandbox_id, status)
+                self._containers[container_id] = ObservedContainer(sandbox_id, await self._status(container_id))
             except RuntimeFailure as failure:
                 self._containers.pop(container_id, None)
                 if failure.code != "NOT_FOUND":

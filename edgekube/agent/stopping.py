@@ -46,6 +46,7 @@ async def end_container(
             hook_over.set()
         left_seconds = step.grace_seconds - int(trio.current_time() - began)
         signal = lifecycle.get("stopSignal") or ""
+        node.observer.ends(step.container_id)
         try:
             await node.runtime.stop_container(step.container_id, max(STOP_SECONDS_MIN, left_seconds), signal)
         except RuntimeFailure as error:
