@@ -12,6 +12,7 @@ from typing import Final
 
 from edgekube.api.kinds import Kind
 from edgekube.api.objects import Object, metadata_of
+from edgekube.api.returned import RETURNS_DELETED
 from edgekube.api.verbs import UserInfo
 
 #: metadata.generation counts changes of what users ask for.
@@ -54,13 +55,6 @@ _CREATE_ON_UPDATE: Final = frozenset({
     "clusterroles.rbac.authorization.k8s.io", "clusterrolebindings.rbac.authorization.k8s.io",
 })  # fmt: skip
 
-#: DELETE answers with the object instead of a Status (ReturnDeletedObject).
-_RETURNS_DELETED: Final = frozenset({
-    "pods", "persistentvolumeclaims", "persistentvolumes", "podtemplates", "resourcequotas", "serviceaccounts", "services",
-    "storageclasses.storage.k8s.io", "volumeattachments.storage.k8s.io", "csidrivers.storage.k8s.io",
-    "csinodes.storage.k8s.io", "volumeattributesclasses.storage.k8s.io",
-})  # fmt: skip
-
 #: Their dependents stay unless a delete says otherwise.
 _ORPHAN_BY_DEFAULT: Final = frozenset({"replicationcontrollers", "jobs.batch"})
 
@@ -81,7 +75,7 @@ class Strategy:
         self.has_generation = kind.custom or resource in _WITH_GENERATION
         self.unconditional_update = resource not in _CONDITIONAL_UPDATE and not kind.custom
         self.create_on_update = resource in _CREATE_ON_UPDATE
-        self.returns_deleted = resource in _RETURNS_DELETED
+        self.returns_deleted = resource in RETURNS_DELETED
         self.default_propagation = "Orphan" if resource in _ORPHAN_BY_DEFAULT else "Background"
 
     def prepare_for_create(self, obj: Object, user: UserInfo) -> None:
