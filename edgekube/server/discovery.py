@@ -223,7 +223,10 @@ class Discovery:
                 resources.append(below)
         resources.sort(key=lambda entry: str(entry["name"]))
         group_version = f"{group}/{version}" if group else version
-        return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": resources}
+        head: Object = {"kind": "APIResourceList"}
+        if group:  # of the oldest group upstream does not say it
+            head["apiVersion"] = "v1"
+        return {**head, "groupVersion": group_version, "resources": resources}
 
     # --- the aggregated form
 
@@ -238,10 +241,7 @@ class Discovery:
 
     def _discovered(self, group: str) -> Object:
         versions = [self._discovered_version(group, version) for version in self._versions_of(group)]
-        metadata: Object = {"creationTimestamp": None}
-        if group:
-            metadata["name"] = group
-        return {"metadata": metadata, "versions": versions}
+        return {"metadata": {"name": group} if group else {}, "versions": versions}
 
     def _discovered_version(self, group: str, version: str) -> Object:
         told = self._beyond.told(group, version)
@@ -249,6 +249,14 @@ class Discovery:
             return {"version": version, **told}
         rows = sorted(self._rows(group, version), key=lambda kind: kind.plural)
         return {"version": version, "resources": [_discovered_resource(kind) for kind in rows], "freshness": "Current"}
+
+
+#: What upstream stores in a version that it does not serve by default.
+_STORED_AS: Final = {
+    "customresourcedefinitions.apiextensions.k8s.io": "v1beta1",
+    "mutatingadmissionpolicies.admissionregistration.k8s.io": "v1beta1",
+    "mutatingadmissionpolicybindings.admissionregistration.k8s.io": "v1beta1",
+}
 
 
 def _verbs(kind: Kind) -> list[str]:
@@ -259,14 +267,21 @@ def _verbs(kind: Kind) -> list[str]:
 
 def _storage_version_hash(kind: Kind) -> str:
     """Opaque; another one tells clients that objects are stored in another version than before."""
-    digest = hashlib.sha256(f"{kind.group}/{kind.version}/{kind.kind}".encode()).digest()
+    version = _STORED_AS.get(kind.resource, kind.version)
+    digest = hashlib.sha256(f"{kind.group}/{version}/{kind.kind}".encode()).digest()
     return base64.b64encode(digest[:8]).decode()
+
+
+def _response_kind(kind: Kind, group: str, version: str, name: str) -> Object:
+    """Built-in kinds name group and version only where they are not the resource's own, as upstream's do."""
+    own = not kind.custom and (group, version) == (kind.group, kind.version)
+    return {"group": "" if own else group, "version": "" if own else version, "kind": name}
 
 
 def _discovered_resource(kind: Kind) -> Object:
     entry: Object = {
         "resource": kind.plural,
-        "responseKind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
+        "responseKind": _response_kind(kind, kind.group, kind.version, kind.kind),
         "scope": "Namespaced" if kind.namespaced else "Cluster",
         "singularResource": kind.singular,
         "verbs": _verbs(kind),
@@ -278,7 +293,7 @@ def _discovered_resource(kind: Kind) -> Object:
     below = []
     for subresource in sorted(kind.subresources):
         group, version, body_kind = subresource_body(kind, subresource)
-        response = {"group": group, "version": version, "kind": body_kind}
+        response = _response_kind(kind, group, version, body_kind)
         verbs = list(subresource_verbs(kind, subresource))
         below.append({"subresource": subresource, "responseKind": response, "verbs": verbs})
     if below:

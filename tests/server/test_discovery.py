@@ -111,6 +111,23 @@ async def test_paths_that_are_nowhere(api: Api) -> None:
         }, path
 
 
+async def test_kinds_name_their_group_only_where_it_is_another(api: Api) -> None:
+    """To clients that means the group that the resource stands in."""
+    accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+    groups = (await api.ask("GET", "/apis", accept=accept)).json["items"]
+    apps = next(group for group in groups if group["metadata"]["name"] == "apps")
+    assert apps["metadata"] == {"name": "apps"}
+    (deployments,) = [each for each in apps["versions"][0]["resources"] if each["resource"] == "deployments"]
+    assert deployments["responseKind"] == {"group": "", "version": "", "kind": "Deployment"}
+    below = {each["subresource"]: each["responseKind"] for each in deployments["subresources"]}
+    assert below == {
+        "scale": {"group": "autoscaling", "version": "v1", "kind": "Scale"},
+        "status": {"group": "", "version": "", "kind": "Deployment"},
+    }
+    assert "apiVersion" not in (await api.ask("GET", "/api/v1")).json
+    assert (await api.ask("GET", "/apis/apps/v1")).json["apiVersion"] == "v1"
+
+
 async def test_a_head_has_no_body(api: Api) -> None:
     for path, status in (("/version", 405), ("/api", 405), ("/apis/apps/v1", 405), ("/healthz", 200), ("/openapi/v2", 200)):
         answered = await api.ask("HEAD", path)

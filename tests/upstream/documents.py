@@ -21,7 +21,18 @@ def is_document(body: Any) -> bool:
 def bare(document: dict[str, Any]) -> dict[str, Any]:
     shared = document.get("parameters") or {}
     made: dict[str, Any] = _bare({key: value for key, value in document.items() if key != "parameters"}, shared)
+    made["paths"] = {path: _with_parameters(item) for path, item in made["paths"].items()}
     return made
+
+
+def _with_parameters(item: dict[str, Any]) -> dict[str, Any]:
+    """Parameters of a path are those of each of its operations."""
+    general = item.get("parameters") or {}
+    return {
+        method: {**operation, "parameters": {**general, **(operation.get("parameters") or {})}}
+        for method, operation in item.items()
+        if method != "parameters"
+    }
 
 
 def _bare(value: Any, shared: dict[str, Any]) -> Any:
@@ -30,6 +41,9 @@ def _bare(value: Any, shared: dict[str, Any]) -> Any:
     if not isinstance(value, dict):
         return value
     made: dict[str, Any] = {}
+    whole = value.get("allOf")
+    if isinstance(whole, list) and len(whole) == 1 and isinstance(whole[0], dict):  # how a reference gets neighbours
+        value = {**{key: each for key, each in value.items() if key != "allOf"}, **whole[0]}
     for key, each in value.items():
         if key == "description" and isinstance(each, str):
             continue

@@ -10,6 +10,7 @@ Next: server.openapi.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, Final
 
 import orjson
@@ -17,13 +18,13 @@ import orjson
 from edgekube.api import schemas
 from edgekube.api.kinds import Kind
 from edgekube.api.objects import Object
-from edgekube.api.openapi import custom
+from edgekube.api.openapi import custom, discovery
 from edgekube.api.openapi.merging import Foreign, Merging
 from edgekube.api.openapi.operations import Below, Operations
-from edgekube.api.openapi.types import PREFIX, references, type_schema
-from edgekube.version import GIT_VERSION
+from edgekube.api.openapi.types import PREFIX, references, type_schema, with_zeros
+from edgekube.version import KUBERNETES_MAJOR, KUBERNETES_MINOR
 
-INFO: Final = {"title": "Kubernetes", "version": GIT_VERSION}
+INFO: Final = {"title": "Kubernetes", "version": f"{KUBERNETES_MAJOR}.{KUBERNETES_MINOR}"}
 SECURITY: Final = {
     "BearerToken": {"type": "apiKey", "in": "header", "name": "authorization", "description": "Bearer token authentication"}
 }
@@ -46,16 +47,22 @@ class Documents:
         yield b'{"openapi":"3.0.0","info":' + orjson.dumps(INFO) + b',"paths":{'
         yield from _members(self._paths(rows, wanted))
         yield b'},"components":{"schemas":{'
-        yield from _members(self._types(rows, wanted))
+        yield from _members(self._types(rows, wanted, zeros=True))
         yield b'},"securitySchemes":' + orjson.dumps(SECURITY) + b"}}"
 
     def _paths(self, rows: Iterable[Kind], wanted: set[str]) -> Iterator[tuple[str, Object]]:
+        told: set[tuple[str, str]] = set()
         for kind in rows:
+            if not kind.custom and (kind.group, kind.version) not in told:
+                told.add((kind.group, kind.version))
+                path, item = discovery.of_version(kind.group, kind.version)
+                wanted |= _named_in(item)
+                yield path, item
             for path, item in Operations(kind, self._below).paths():
                 wanted |= _named_in(item)
                 yield path, item
 
-    def _types(self, rows: tuple[Kind, ...], wanted: set[str]) -> Iterator[tuple[str, Object]]:
+    def _types(self, rows: tuple[Kind, ...], wanted: set[str], *, zeros: bool = False) -> Iterator[tuple[str, Object]]:
         """Custom types, then every built-in one that is wanted, or refers to one that is."""
         described = schemas.Described()
         for kind in rows:
@@ -81,7 +88,8 @@ class Documents:
                 if node is None:
                     continue
                 wanted |= set(references(node))
-                yield name, type_schema(name, node, described.texts(name), _names(kinds.get(name, ()), groups))
+                shown = type_schema(name, node, described.texts(name), _names(kinds.get(name, ()), groups))
+                yield name, with_zeros(shown, node, described.node) if zeros else shown
 
     # --- version 2
 
@@ -108,14 +116,16 @@ class Documents:
         foreign = [merging.add(each) for each in others]
 
         def paths() -> Iterator[tuple[str, Object]]:
-            for path, item in self._paths(rows, wanted):
+            groups = dict.fromkeys(kind.group for kind in rows if kind.group and not kind.custom)
+            for path, item in chain(discovery.of_all(groups), self._paths(rows, wanted)):
+                wanted.update(_named_in(item))
                 yield path, _item_2(item)
             for each in foreign:
                 yield from each.paths.items()
 
         def definitions() -> Iterator[tuple[str, Object]]:
             for name, schema in self._types(rows, wanted | merging.wanted - custom_names - lists):
-                yield name, _schema_2(custom.for_version_2(schema) if name in custom_names else schema)
+                yield name, _schema_2(custom.for_version_2(schema) if name in custom_names else _without_defaults(schema))
             for each in foreign:
                 yield from each.types.items()
 
@@ -152,6 +162,15 @@ def _names(kinds: Iterable[tuple[str, str]], groups: list[tuple[str, str]]) -> l
         if kind in _OF_ALL_GROUPS:
             found += [(group, version, kind) for group, version in groups if (group, version) != ("", "v1")]
     return found
+
+
+def _without_defaults(schema: Object) -> Object:
+    """Upstream's version 2 has no defaults."""
+    fields = schema.get("properties")
+    if fields is None:
+        return schema
+    bare = {name: {key: value for key, value in field.items() if key != "default"} for name, field in fields.items()}
+    return {**schema, "properties": bare}
 
 
 def _schema_2(value: Any) -> Any:
@@ -195,7 +214,7 @@ def _operation_2(operation: Object) -> Object:
     body = operation.get("requestBody")
     if body is not None:
         first = next(iter(body["content"].values()))
-        if made["x-kubernetes-action"] == "patch":
+        if made.get("x-kubernetes-action") == "patch":
             made["consumes"] = list(body["content"])
         parameter: Object = {"name": "body", "in": "body", "schema": _schema_2(first["schema"])}
         if body.get("required"):
@@ -211,6 +230,8 @@ def _operation_2(operation: Object) -> Object:
             made.setdefault("produces", [])
             if type_ not in made["produces"]:
                 made["produces"].append(type_)
+    if "x-kubernetes-action" not in made:  # discovery takes what it gives
+        made["consumes"] = list(made.get("produces", ()))
     made["responses"] = answers
     made["schemes"] = ["https"]
     return made

@@ -17,15 +17,21 @@ from edgekube.api import schemas
 from edgekube.api.kinds import Kind
 from edgekube.api.objects import Object
 from edgekube.api.openapi import custom
+from edgekube.api.openapi.naming import tag, word
 from edgekube.api.openapi.types import PATCH, STATUS, reference
+from edgekube.api.protobuf_answers import has_form
+from edgekube.api.returned import RETURNS_DELETED
 
 #: (verbs, (group, version, kind) of the body) of a subresource.
 Below = tuple[tuple[str, ...], tuple[str, str, str]]
 
 _JSON: Final = "application/json"
 _YAML: Final = "application/yaml"
+_PROTOBUF: Final = "application/vnd.kubernetes.protobuf"
+_ANY: Final = "*/*"
 _PATCH_TYPES: Final = ("application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json")
 _STRATEGIC: Final = "application/strategic-merge-patch+json"
+_WATCH_EVENT: Final = "io.k8s.apimachinery.pkg.apis.meta.v1.WatchEvent"
 _DELETE_OPTIONS: Final = schemas.DELETE_OPTIONS
 _CONNECT_METHODS: Final = {
     "create": ("post",),
@@ -54,6 +60,7 @@ _FORCE: Final = _query("force", "Server-side apply: take over fields that others
 _DELETING: Final = (
     _query("dryRun", "All: go through every stage, store nothing."),
     _query("gracePeriodSeconds", "Seconds until the object is deleted; 0: at once.", "integer"),
+    _query("ignoreStoreReadErrorWithClusterBreakingPotential", "Not taken here: what cannot be read stays.", "boolean"),
     _query("orphanDependents", "Deprecated: use propagationPolicy.", "boolean"),
     _query("propagationPolicy", "Orphan, Background or Foreground: what becomes of dependents."),
 )
@@ -66,6 +73,7 @@ _LISTING: Final = (
     _query("resourceVersion", "Which state is asked for."),
     _query("resourceVersionMatch", "Exact or NotOlderThan: how resourceVersion is meant."),
     _query("sendInitialEvents", "Watch: begin with what there is.", "boolean"),
+    _query("shardSelector", "Not taken here: lists are whole."),
     _query("timeoutSeconds", "How long a list or watch may take.", "integer"),
     _query("watch", "Changes instead of a list.", "boolean"),
 )
@@ -83,10 +91,11 @@ _OF_SUBRESOURCE: Final[dict[tuple[str, str], tuple[Object, ...]]] = {
     ("pods", "log"): (
         _query("container", "Which container; may be left out where there is one."),
         _query("follow", "Go on with what is written.", "boolean"),
+        _query("insecureSkipTLSVerifyBackend", "Not taken here: nodes are always known.", "boolean"),
         _query("limitBytes", "At most so many bytes.", "integer"),
+        _PRETTY,
         _query("previous", "The container that was before this one.", "boolean"),
         _query("sinceSeconds", "Only the last so many seconds.", "integer"),
-        _query("sinceTime", "Only what was written since."),
         _query("stream", "All, Stdout or Stderr."),
         _query("tailLines", "Only the last so many lines.", "integer"),
         _query("timestamps", "Each line with its time.", "boolean"),
@@ -125,6 +134,39 @@ class Operations:
         yield one, self._item({"get": "get", "update": "put", "patch": "patch", "delete": "delete"}, named=True)
         for subresource in kind.subresources:
             yield from self._subresource(f"{one}/{subresource}", subresource)
+        if "watch" in kind.verbs and not kind.custom:
+            yield from self._watches()
+
+    def _watches(self) -> Iterator[tuple[str, Object]]:
+        """The old paths of watches."""
+        kind = self._kind
+        version, _, below = kind.path("{namespace}" if kind.namespaced else "").partition(f"/{kind.version}/")
+        root = f"{version}/{kind.version}/watch"
+        if kind.namespaced:
+            yield f"{root}/{kind.plural}", self._watch("List", everywhere=True)
+        yield f"{root}/{below}", self._watch("List")
+        yield f"{root}/{below}/{{name}}", self._watch("")
+
+    def _watch(self, suffix: str, *, everywhere: bool = False) -> Object:
+        kind = self._kind
+        title = f"watch{self._word()}{'' if everywhere else self._scope()}{kind.kind}{suffix}"
+        title += "ForAllNamespaces" if everywhere else ""
+        text = f"watch changes to {'lists' if suffix else 'an object'} of kind {kind.kind}; deprecated: watch a list instead"
+        name = (kind.group, kind.version, kind.kind)
+        action = "watchlist" if suffix else "watch"
+        made = self._made(title, text, action, name, answer=_WATCH_EVENT, types=self._types(streams=True))
+        return {"get": made, "parameters": [*self._places(named=not suffix, everywhere=everywhere), _PRETTY, *_LISTING]}
+
+    def _places(self, *, named: bool, everywhere: bool = False) -> list[Object]:
+        places = [_place("name", f"name of the {self._kind.kind}")] if named else []
+        if self._kind.namespaced and not everywhere:
+            places.append(_place("namespace", "the namespace that the object is in"))
+        return places
+
+    def _types(self, *, streams: bool = False) -> tuple[str, ...]:
+        """The forms in which the kind is sent."""
+        forms = (_JSON,) if self._kind.custom or not has_form(self._kind.api_version, self._kind.kind) else (_JSON, _PROTOBUF)
+        return (*forms, _YAML, *(f"{form};stream=watch" for form in forms if streams))
 
     # --- the resource itself
 
@@ -134,10 +176,7 @@ class Operations:
         for verb, method in verbs.items():
             if verb in kind.verbs:
                 item[method] = self._operation(verb, everywhere=everywhere)
-        places = [_place("name", f"name of the {kind.kind}")] if named else []
-        if kind.namespaced and not everywhere:
-            places.append(_place("namespace", "the namespace that the object is in"))
-        item["parameters"] = [*places, _PRETTY]
+        item["parameters"] = [*self._places(named=named, everywhere=everywhere), _PRETTY]
         return item
 
     def _operation(self, verb: str, *, everywhere: bool = False) -> Object:
@@ -146,9 +185,9 @@ class Operations:
             case "list":
                 title = f"list{self._word()}{'' if everywhere else self._scope()}{self._kind.kind}"
                 title += "ForAllNamespaces" if everywhere else ""
-                streams = ("application/json;stream=watch",) if "watch" in self._kind.verbs else ()
+                streams = "watch" in self._kind.verbs or not self._kind.custom
                 return self._made(title, f"list or watch objects of kind {self._kind.kind}", "list", name,
-                                  parameters=_LISTING, answer=self.list_type, types=(_JSON, _YAML, *streams))  # fmt: skip
+                                  parameters=_LISTING, answer=self.list_type, types=self._types(streams=streams))  # fmt: skip
             case "deletecollection":
                 title = f"delete{self._word()}Collection{self._scope()}{self._kind.kind}"
                 selecting = tuple(each for each in _LISTING if each["name"] not in ("allowWatchBookmarks", "watch", "dryRun"))
@@ -156,8 +195,9 @@ class Operations:
                                   parameters=(*selecting, *_DELETING), body=_DELETE_OPTIONS, answer=STATUS,
                                   optional=True)  # fmt: skip
             case "delete":
+                gone = self.type if self._kind.resource in RETURNS_DELETED else STATUS
                 return self._made(self._title("delete"), f"delete a {self._kind.kind}", verb, name, parameters=_DELETING,
-                                  body=_DELETE_OPTIONS, answer=STATUS, codes=("200", "202"), optional=True)  # fmt: skip
+                                  body=_DELETE_OPTIONS, answer=gone, codes=("200", "202"), optional=True)  # fmt: skip
         return self._change(verb, name, self.type, "")
 
     def _change(self, verb: str, name: tuple[str, str, str], type_: str | None, suffix: str) -> Object:
@@ -183,11 +223,11 @@ class Operations:
         verbs, name = self._below(self._kind, subresource)
         suffix = subresource[:1].upper() + subresource[1:]
         parameters = _OF_SUBRESOURCE.get((self._kind.plural, subresource), ())
-        places = [_place("name", f"name of the {self._kind.kind}")]
-        if self._kind.namespaced:
-            places.append(_place("namespace", "the namespace that the object is in"))
+        places = self._places(named=True)
         item: Object = {"parameters": [*places, *parameters]}
         if name[2].endswith("Options"):
+            if subresource == "proxy":
+                item["parameters"].append(_PROXY_PATH)
             yield path, {**item, **self._connects(verbs, name, suffix)}
             if subresource == "proxy":
                 behind = _place("path", "the path behind the proxy")
@@ -196,7 +236,7 @@ class Operations:
             return
         if subresource == "log":
             item["get"] = self._made(self._title("read") + suffix, "read the log of a container", "get", name,
-                                     answer="", types=("text/plain", _JSON, _YAML))  # fmt: skip
+                                     answer="", types=("text/plain", *self._types()))  # fmt: skip
             yield path, item
             return
         item["parameters"].append(_PRETTY)
@@ -219,23 +259,13 @@ class Operations:
                     continue
                 title = f"connect{self._word()}{method.capitalize()}{self._scope()}{self._kind.kind}{suffix}"
                 text = f"connect {method.upper()} requests to {suffix.lower()} of {self._kind.kind}"
-                found[method] = self._made(title, text, "connect", name, answer="", types=("*/*",))
+                found[method] = self._made(title, text, "connect", name, answer="", types=(_ANY,))
         return found
 
     # --- an operation
 
-    def _labels(self) -> list[str]:
-        """Words of the group's name: rbac and authorization of rbac.authorization.k8s.io."""
-        group = (self._kind.group or "core").removesuffix(".k8s.io")
-        return [word for word in group.replace("-", ".").split(".") if word]
-
     def _word(self) -> str:
-        """``AppsV1``, ``CoreV1``."""
-        return "".join(word[:1].upper() + word[1:] for word in [*self._labels(), self._kind.version])
-
-    def _tag(self) -> str:
-        first, *others = self._labels()
-        return "".join([first, *(word[:1].upper() + word[1:] for word in others)]) + f"_{self._kind.version}"
+        return word(self._kind.group, self._kind.version)
 
     def _scope(self) -> str:
         return "Namespaced" if self._kind.namespaced else ""
@@ -254,11 +284,14 @@ class Operations:
         body: str | None = None,
         answer: str | None = None,
         codes: tuple[str, ...] = ("200",),
-        types: tuple[str, ...] = (_JSON, _YAML),
-        taken: tuple[str, ...] = (_JSON, _YAML),
+        types: tuple[str, ...] = (),
+        taken: tuple[str, ...] = (),
         optional: bool = False,
     ) -> Object:
-        """``answer``: "" for text, None for an object without a type."""
+        """``answer``: "" for text, None for an object without a type. ``types``: of answers, the kind's own by default;
+        ``taken``: of bodies, any by default."""
+        types = types or self._types()
+        taken = taken or ((_JSON, _YAML) if self._kind.custom else (_ANY,))
         shown: Object = {"type": "string"} if answer == "" else reference(answer) if answer else {"type": "object"}
         answers: Object = {
             code: {"description": _CODES[code], "content": {type_: {"schema": shown} for type_ in types}} for code in codes
@@ -268,7 +301,7 @@ class Operations:
             "description": text,
             "operationId": title,
             "responses": answers,
-            "tags": [self._tag()],
+            "tags": [tag(self._kind.group, self._kind.version)],
             "x-kubernetes-action": action,
             "x-kubernetes-group-version-kind": {"group": name[0], "version": name[1], "kind": name[2]},
         }

@@ -8,11 +8,11 @@ Next: api.openapi.document.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from edgekube.api.objects import Object
-from edgekube.api.schemas import Node
+from edgekube.api.schemas import ZEROS, Node
 
 PREFIX: Final = "#/components/schemas/"
 _META: Final = "io.k8s.apimachinery.pkg.apis.meta.v1"
@@ -42,8 +42,20 @@ _EITHER: Final[dict[str, Object]] = {
         "description": "An integer or a string: a number or a percentage, a port's number or its name.",
     },
 }
+_PLAIN_FORMATS: Final = ("", "int32", "int64", "double")
 #: (definition, property) -> the default that upstream's types declare.
 _DEFAULTS: Final = {
+    **{
+        (f"io.k8s.api.core.v1.{name}", "name"): ""
+        for name in ("ConfigMapEnvSource", "ConfigMapKeySelector", "ConfigMapProjection", "ConfigMapVolumeSource",
+                     "LocalObjectReference", "SecretEnvSource", "SecretKeySelector", "SecretProjection")
+    },
+    ("io.k8s.api.autoscaling.v1.ScaleSpec", "replicas"): 0,
+    ("io.k8s.api.core.v1.FileKeySelector", "optional"): False,
+    ("io.k8s.api.core.v1.GRPCAction", "service"): "",
+    ("io.k8s.api.core.v1.ReplicationControllerSpec", "minReadySeconds"): 0,
+    ("io.k8s.api.core.v1.ReplicationControllerSpec", "replicas"): 1,
+    ("io.k8s.api.resource.v1.DeviceToleration", "operator"): "Equal",
     ("io.k8s.api.core.v1.ContainerPort", "protocol"): "TCP",
     ("io.k8s.api.core.v1.ServicePort", "protocol"): "TCP",
     ("io.k8s.api.core.v1.RBDPersistentVolumeSource", "keyring"): "/etc/ceph/keyring",
@@ -98,6 +110,37 @@ def type_schema(name: str, node: Node, texts: Mapping[str, str], names: list[tup
         schema["x-kubernetes-group-version-kind"] = [
             {"group": group, "version": version, "kind": kind} for group, version, kind in names
         ]
+    return schema
+
+
+def with_zeros(schema: Object, node: Node, find: Callable[[str], Node | None]) -> Object:
+    """Of version 3: what a value is that nobody gives, where Go has no way to leave it out. ``schema`` is changed."""
+    for name, child in (node.properties or {}).items():
+        shown = schema["properties"][name]
+        if name in node.always:
+            _default(shown, child, find)
+        _defaults_below(shown, child, find)
+    return schema
+
+
+def _defaults_below(schema: Object, node: Node, find: Callable[[str], Node | None]) -> None:
+    for key, inner in (("items", node.items), ("additionalProperties", node.additional)):
+        if inner is not None:
+            schema[key] = _default(schema[key], inner, find)
+            _defaults_below(schema[key], inner, find)
+
+
+def _default(schema: Object, node: Node, find: Callable[[str], Node | None]) -> Object:
+    if "default" in schema:
+        return schema
+    if node.ref:
+        target = find(node.ref)
+        if target is None or not target.properties:
+            return schema
+        schema.pop("$ref", None)
+        schema |= {"allOf": [reference(node.ref)], "default": {}}
+    elif node.format in _PLAIN_FORMATS and node.type in ZEROS:
+        schema["default"] = ZEROS[node.type]
     return schema
 
 

@@ -86,18 +86,66 @@ def test_a_deployment_in_version_3() -> None:
     schemas = document["components"]["schemas"]
     assert schemas["io.k8s.api.apps.v1.DeploymentSpec"]["properties"]["strategy"] == {
         "allOf": [{"$ref": "#/components/schemas/io.k8s.api.apps.v1.DeploymentStrategy"}],
+        "default": {},
         "description": "The deployment strategy to use to replace existing pods with new ones.",
         "x-kubernetes-patch-strategy": "retainKeys",
     }
     ports = schemas["io.k8s.api.core.v1.Container"]["properties"]["ports"]
     assert ports["x-kubernetes-list-map-keys"] == ["containerPort", "protocol"]
     assert ports["x-kubernetes-patch-merge-key"] == "containerPort"
-    assert ports["items"] == {"$ref": "#/components/schemas/io.k8s.api.core.v1.ContainerPort"}
+    assert ports["items"] == {"allOf": [{"$ref": "#/components/schemas/io.k8s.api.core.v1.ContainerPort"}], "default": {}}
     assert schemas["io.k8s.api.core.v1.ContainerPort"]["properties"]["protocol"]["default"] == "TCP"
     quantity = schemas["io.k8s.apimachinery.pkg.api.resource.Quantity"]
     assert quantity["oneOf"] == [{"type": "string"}, {"type": "number"}] and "suffix" in quantity["description"]
     deployment = schemas["io.k8s.api.apps.v1.Deployment"]
     assert deployment["x-kubernetes-group-version-kind"] == [{"group": "apps", "version": "v1", "kind": "Deployment"}]
+
+
+def test_what_go_cannot_leave_out_has_a_default_in_version_3() -> None:
+    schemas = _version_3("v1")["components"]["schemas"]
+    container = schemas["io.k8s.api.core.v1.Container"]["properties"]
+    assert container["name"]["default"] == "" and "default" not in container["image"]
+    assert container["args"]["items"] == {"type": "string", "default": ""}
+    assert container["resources"]["default"] == {} and "default" not in container["livenessProbe"]
+    assert schemas["io.k8s.api.core.v1.ContainerStatus"]["properties"]["restartCount"]["default"] == 0
+    assert schemas["io.k8s.api.core.v1.SecretEnvSource"]["properties"]["name"]["default"] == ""
+    assert "default" not in schemas["io.k8s.api.core.v1.ResourceRequirements"]["properties"]["limits"]["additionalProperties"]
+    assert "default" not in _version_2()["definitions"]["io.k8s.api.core.v1.ContainerPort"]["properties"]["protocol"]
+
+
+def test_watches_have_their_old_paths() -> None:
+    paths = _version_3("v1")["paths"]
+    found = {
+        path: (item["get"]["operationId"], item["get"]["x-kubernetes-action"])
+        for path, item in paths.items()
+        if "/watch/" in path
+    }
+    assert found["/api/v1/watch/pods"] == ("watchCoreV1PodListForAllNamespaces", "watchlist")
+    assert found["/api/v1/watch/namespaces/{namespace}/pods"] == ("watchCoreV1NamespacedPodList", "watchlist")
+    assert found["/api/v1/watch/namespaces/{namespace}/pods/{name}"] == ("watchCoreV1NamespacedPod", "watch")
+    assert found["/api/v1/watch/nodes"] == ("watchCoreV1NodeList", "watchlist")
+    assert found["/api/v1/watch/namespaces/{name}"] == ("watchCoreV1Namespace", "watch")
+    assert not any("componentstatuses" in path for path in found)
+
+
+def test_discovery_is_described_too() -> None:
+    assert _version_3("apps/v1")["paths"]["/apis/apps/v1/"]["get"]["operationId"] == "getAppsV1APIResources"
+    paths = _version_2()["paths"]
+    assert paths["/apis/rbac.authorization.k8s.io/"]["get"]["operationId"] == "getRbacAuthorizationAPIGroup"
+    assert paths["/api/"]["get"]["operationId"] == "getCoreAPIVersions"
+    assert paths["/version/"]["get"]["consumes"] == ["application/json"]
+
+
+def test_forms_of_bodies_and_answers() -> None:
+    item = _version_3("v1")["paths"]["/api/v1/namespaces/{namespace}/pods/{name}"]
+    assert set(item["put"]["requestBody"]["content"]) == {"*/*"}
+    protobuf = item["get"]["responses"]["200"]["content"]["application/vnd.kubernetes.protobuf"]
+    assert protobuf == {"schema": {"$ref": "#/components/schemas/io.k8s.api.core.v1.Pod"}}
+    assert item["delete"]["responses"]["200"]["content"]["application/json"] == protobuf, "a DELETE answers with the pod"
+    status = _version_3("apps/v1")["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["delete"]["responses"][
+        "200"
+    ]
+    assert status["content"]["application/json"]["schema"]["$ref"].endswith(".Status")
 
 
 def test_the_same_in_version_2() -> None:
