@@ -152,6 +152,11 @@ def keep_system_fields(obj: Object, old: Object, *, is_subresource: bool = False
             del metadata[key]
 
 
+def is_named(name: str, obj: Object) -> bool:
+    metadata = obj.get("metadata")
+    return isinstance(metadata, dict) and metadata.get("name") == name
+
+
 def check_name(name: str, obj: Object, *, required: bool = False) -> None:
     """``required``: a PUT has to say whom it replaces, elsewhere the URL's name is filled in."""
     metadata = metadata_of(obj)

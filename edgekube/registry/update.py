@@ -13,7 +13,7 @@ import orjson
 from edgekube.api.errors import StatusError
 from edgekube.api.kinds import Kind
 from edgekube.api.objects import Object, metadata_of
-from edgekube.registry import identity
+from edgekube.registry import checks, identity
 from edgekube.registry.context import Context, Written
 from edgekube.registry.create import create
 from edgekube.registry.replace import replace
@@ -24,6 +24,8 @@ from edgekube.registry.strategies import strategy_of
 async def update(
     registry: Registry, kind: Kind, namespace: str, name: str, obj: Object, context: Context, *, subresource: str = ""
 ) -> Written:
+    if not identity.is_named(name, obj):
+        checks.shape(registry, kind, obj, context)  # what cannot be read is told first
     identity.check_name(name, obj, required=True)
     body = orjson.dumps(obj)
     metadata = metadata_of(obj)

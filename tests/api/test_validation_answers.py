@@ -70,6 +70,8 @@ GOOD = {
         "devices": "{apiVersion: resource.k8s.io/v1, kind: ResourceSlice, metadata: {name: s}, spec: {driver: a.example, nodeName: pi,"
         " pool: {name: pool/a, resourceSliceCount: 1}, devices: [{name: one}]}}",
         "device-class": "{apiVersion: resource.k8s.io/v1, kind: DeviceClass, metadata: {name: gpu}}",
+        "claim": "{apiVersion: resource.k8s.io/v1, kind: ResourceClaim, metadata: {name: c}, spec: {devices: {requests: [{name: one,"
+        " exactly: {deviceClassName: gpu, allocationMode: ExactCount, count: 1}}]}}}",
         "volume": "{apiVersion: v1, kind: PersistentVolume, metadata: {name: pv}, spec: {capacity: {storage: 1Gi}, accessModes:"
         " [ReadWriteOnce], csi: {driver: a.example, volumeHandle: h, nodePublishSecretRef: {name: s, namespace: shop}}}}",
         "external": "{apiVersion: v1, kind: Service, metadata: {name: s}, spec: {type: ExternalName, externalName: a.example}}",
@@ -86,6 +88,8 @@ def test_a_good_one_passes(name: str) -> None:
 
 
 _RULE = "spec.rules[0]"
+_DEVICE = "spec.devices[0]"
+_EACH_PLACE = "exactly one of `nodeName`, `nodeSelector`, or `allNodes` is required when `perDeviceNodeSelection` is set to true in the ResourceSlice spec"
 _EXCEPT = "spec.ingress[0].from[0].ipBlock.except"
 _FILLED = {"imagePullPolicy": "Always", "terminationMessagePolicy": "File"}
 _RESTARTS = {"resourceName": "cpu", "restartPolicy": "RestartContainer"}
@@ -415,6 +419,82 @@ REFUSED: list[tuple[str, dict[str, Any], list[str]]] = [
     ("budget", {"metadata.finalizers": ["plain"]}, []),
     ("runtime", {"metadata.finalizers": ["plain"]}, []),
     (
+        "devices",
+        {"spec.nodeName": GONE, "spec.nodeSelector": {}},
+        [
+            "spec.nodeSelector.nodeSelectorTerms: Required value: must have at least one node selector term",
+            "spec.nodeSelector.nodeSelectorTerms: Invalid value: null: must have exactly one node selector term",
+        ],
+    ),
+    (
+        "devices",
+        {f"{_DEVICE}.allNodes": True},
+        [f"{_DEVICE}: Invalid value: null: `nodeName`, `nodeSelector` and `allNodes` can only be set if `perDeviceNodeSelection` is set to true in the ResourceSlice spec"],
+    ),
+    (
+        "devices",
+        {"spec.nodeName": GONE, "spec.perDeviceNodeSelection": True},
+        [f"{_DEVICE}: Required value: {_EACH_PLACE}"],
+    ),
+    (
+        "devices",
+        {"spec.nodeName": GONE, "spec.perDeviceNodeSelection": True, f"{_DEVICE}.nodeName": "pi", f"{_DEVICE}.allNodes": True},
+        [f'{_DEVICE}: Invalid value: "{{`nodeName`, `allNodes`}}": {_EACH_PLACE}'],
+    ),
+    (
+        "devices",
+        {f"{_DEVICE}.attributes": {"a": {}, "b.example/c": {"string": "a" * 65}, "v": {"version": "1"}, "l": {"ints": []}}},
+        [
+            f'{_DEVICE}.attributes[a]: Invalid value: "": exactly one value must be specified',
+            f"{_DEVICE}.attributes[b.example/c].string: Too long: may not be more than 64 bytes",
+            f'{_DEVICE}.attributes[v].version: Invalid value: "1": must be a string compatible with semver.org spec 2.0.0',
+            f"{_DEVICE}.attributes[l].ints: Invalid value: []: must not be empty if specified",
+        ],
+    ),
+    (
+        "devices",
+        {f"{_DEVICE}.capacity": {"/a": {"value": "1"}, "a.example/": {"value": "1"}, "m": {"value": "1", "requestPolicy": {}}}},
+        [
+            f'{_DEVICE}.capacity: Invalid value: "": the domain must not be empty',
+            f'{_DEVICE}.capacity: Invalid value: "": the name must not be empty',
+            f"{_DEVICE}.capacity[m].requestPolicy: Forbidden: allowMultipleAllocations must be true",
+        ],
+    ),
+    (
+        "devices",
+        {f"{_DEVICE}.taints": [{"key": "a"}, {"key": "b", "effect": "x"}]},
+        [
+            f"{_DEVICE}.taints[0].effect: Required value",
+            f'{_DEVICE}.taints[1].effect: Unsupported value: "x": supported values: "NoExecute", "NoSchedule", "None"',
+        ],
+    ),
+    (
+        "devices",
+        {f"{_DEVICE}.consumesCounters": [{}]},
+        [f"{_DEVICE}.consumesCounters[0].{key}: Required value" for key in ("counterSet", "counters")],
+    ),
+    (
+        "devices",
+        {"spec.sharedCounters": [{"name": "A", "counters": {"a": {"value": "1"}}}]},
+        [
+            'spec: Invalid value: "": only one of `sharedCounters` or `devices` is allowed',
+            f'spec.sharedCounters[0].name: Invalid value: "A": {_LABEL}',
+        ],
+    ),
+    (
+        "devices",
+        {f"{_DEVICE}.bindingConditions": ["a", "a"]},
+        [
+            f'{_DEVICE}.bindingConditions[1]: Duplicate value: "a"',
+            f"{_DEVICE}.bindingFailureConditions: Invalid value: null: bindingFailureConditions are required to use bindingConditions",
+        ],
+    ),
+    (
+        "claim",
+        {"spec.devices.constraints": [{}]},
+        ['spec.devices.constraints[0]: Required value: exactly one of "matchAttribute" or "distinctAttribute" is required, but multiple fields are set'],
+    ),
+    (
         "device-class",
         {"metadata.name": "a" * 254},
         [f'metadata.name: Invalid value: "{"a" * 254}": must be no more than 253 bytes'],
@@ -454,6 +534,10 @@ CHANGES: list[tuple[str, dict[str, Any], list[str]]] = [
     ]),
     ("node", {"spec.taints[0].effect": "x"}, [
         'metadata.taints[0].effect: Unsupported value: "x": supported values: "NoSchedule", "PreferNoSchedule", "NoExecute"'
+    ]),
+    ("claim", {"spec.devices.requests[0].exactly": GONE}, [
+        'spec: Invalid value: {"Devices":{"Requests":[{"Name":"one","Exactly":null,"FirstAvailable":null}],"Constraints":null,"Config":null}}: '
+        + _IMMUTABLE,
     ]),
     ("attachment", {"spec.nodeName": "po"}, [
         'spec: Invalid value: {"Attacher":"a.example","Source":{"PersistentVolumeName":"pv","InlineVolumeSpec":null},"NodeName":"po"}: '

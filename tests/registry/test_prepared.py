@@ -151,3 +151,36 @@ async def test_a_headless_service_is_replaced_without_an_address(verbs: LocalVer
     del made["spec"]["clusterIP"]
     stored = await verbs.update(services, made)
     assert (stored["spec"]["clusterIP"], stored["spec"]["clusterIPs"]) == ("None", ["None"])
+
+
+@pytest.mark.parametrize("key", ["clusterTrustBundle", "podCertificate"])
+async def test_sources_of_gates_that_are_off_are_dropped(verbs: LocalVerbs, key: str) -> None:
+    source = {"clusterTrustBundle": {"name": "b", "path": "ca"}, "podCertificate": {"signerName": "a.example/b", "keyType": "x"}}[
+        key
+    ]
+    template = {
+        "metadata": {"labels": {"app": "web"}},
+        "spec": {
+            "containers": [{"name": "a", "image": "b"}],
+            "volumes": [{"name": "v", "projected": {"sources": [{key: source}]}}],
+        },
+    }
+    spec = {"selector": {"matchLabels": {"app": "web"}}, "template": template}
+    made = await verbs.create(kind("apps/v1", "Deployment"), "default", {"metadata": {"name": "web"}, "spec": spec})
+    assert made["spec"]["template"]["spec"]["volumes"][0]["projected"]["sources"] == [{}]
+
+
+async def test_a_node_port_of_a_service_without_them_is_forbidden_and_not_taken(verbs: LocalVerbs) -> None:
+    ports = [{"port": 80, "nodePort": 30080}]
+    assert await refused(verbs, "v1", "Service", {"metadata": {"name": "a"}, "spec": {"ports": ports}}) == [
+        ("spec.ports[0].nodePort", "Forbidden: may not be used when `type` is 'ClusterIP'")
+    ]
+    sent = {"metadata": {"name": "a"}, "spec": {"ports": ports, "type": "NodePort"}}
+    made = await verbs.create(kind("v1", "Service"), "default", sent)
+    assert made["spec"]["ports"][0]["nodePort"] == 30080
+
+
+async def test_an_empty_family_policy_is_not_the_default(verbs: LocalVerbs) -> None:
+    spec = {"ports": [{"port": 80}], "ipFamilyPolicy": ""}
+    (found,) = await refused(verbs, "v1", "Service", {"metadata": {"name": "a"}, "spec": spec})
+    assert found[0] == "spec.ipFamilyPolicy" and found[1].startswith('Unsupported value: ""')

@@ -228,6 +228,13 @@ async def test_names_and_places_must_agree(api: Api) -> None:
     assert answered.json["message"] == "the name of the object (b) does not match the name on the URL (a)"
     nameless = await api.ask("PUT", f"{CONFIGMAPS}/a", {"data": {}})
     assert nameless.json["message"] == "the name of the object (a based on URL) was undeterminable: name must be provided"
+    why = 'ConfigMap in version "v1" cannot be handled as a ConfigMap: json: cannot unmarshal '
+    for metadata, given in (
+        ({"name": 5}, "number into Go struct field ObjectMeta.metadata.name"),
+        ("x", "string into Go struct"),
+    ):
+        unread = await api.ask("PUT", f"{CONFIGMAPS}/a", {"metadata": metadata})
+        assert unread.json["message"].startswith(why + given)
     answered = await api.ask("PUT", f"{CONFIGMAPS}/a", config_map("a", uid="other"))
     assert (answered.status, answered.json["reason"]) == (409, "Conflict")
 

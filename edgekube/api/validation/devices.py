@@ -1,4 +1,4 @@
-"""resource.k8s.io: device classes, claims and slices (dynamic resource allocation).
+"""resource.k8s.io: device classes and claims (dynamic resource allocation).
 
 Enters: defaulted objects of resource.k8s.io/v1; the old one on update.
 Leaves: causes appended to ``out``.
@@ -26,19 +26,18 @@ from edgekube.api.validation.fields import (
     text,
     texts,
 )
+from edgekube.api.validation.inner import CLAIM, CLAIM_TEMPLATE
 from edgekube.api.validation.resources import is_extended
 
 _REQUESTS_MAX: Final = 32
 _SELECTORS_MAX: Final = 32
 _CONFIGS_MAX: Final = 32
 _ALTERNATIVES_MAX: Final = 8
-_DEVICES_MAX: Final = 128
 _DRIVER_BYTES_MAX: Final = 63
-_POOL_NAME_BYTES_MAX: Final = 253
 _MODES: Final = ("All", "ExactCount")
 
 
-def _check_driver(out: Out, driver: str, field: str) -> None:
+def check_device_driver(out: Out, driver: str, field: str) -> None:
     if not driver:
         out.append(causes.required(field))
         return
@@ -67,7 +66,7 @@ def _check_configs(out: Out, holder: Object, field: str) -> None:
         if opaque is None:
             out.append(causes.required(f"{path}.opaque"))
             continue
-        _check_driver(out, text(opaque, "driver"), f"{path}.opaque.driver")
+        check_device_driver(out, text(opaque, "driver"), f"{path}.opaque.driver")
         check_present(out, opaque, "parameters", f"{path}.opaque")
 
 
@@ -117,7 +116,8 @@ def _check_claim_spec(out: Out, spec: Object, field: str) -> None:
     for i, constraint in enumerate(items(devices, "constraints")):
         _check_requested(out, constraint, seen, f"{path}.constraints[{i}]")
         if constraint.get("matchAttribute") is None and constraint.get("distinctAttribute") is None:
-            out.append(causes.required(f"{path}.constraints[{i}].matchAttribute"))
+            detail = 'exactly one of "matchAttribute" or "distinctAttribute" is required, but multiple fields are set'
+            out.append(causes.required(f"{path}.constraints[{i}]", detail))
     for i, config in enumerate(items(devices, "config")):
         _check_requested(out, config, seen, f"{path}.config[{i}]")
     _check_configs(out, devices, path)
@@ -150,65 +150,10 @@ def _check_request(out: Out, request: Object, field: str) -> None:
 
 
 def check_claim_update(out: Out, new: Object, old: Object) -> None:
-    check_immutable(out, new.get("spec"), old.get("spec"), "spec")
-    check_claim(out, new)
+    """The user cannot change anything, and so hears of nothing else."""
+    check_immutable(out, new.get("spec"), old.get("spec"), "spec", shape=CLAIM)
 
 
 def check_claim_template_update(out: Out, new: Object, old: Object) -> None:
-    check_immutable(out, new.get("spec"), old.get("spec"), "spec")
+    check_immutable(out, new.get("spec"), old.get("spec"), "spec", shape=CLAIM_TEMPLATE)
     check_claim_template(out, new)
-
-
-def _check_pool_name(out: Out, name: str, field: str) -> None:
-    """A path of subdomains."""
-    if not name:
-        out.append(causes.required(field))
-        return
-    if len(name) > _POOL_NAME_BYTES_MAX:
-        out.append(causes.too_long(field, _POOL_NAME_BYTES_MAX))
-    for one in name.split("/"):
-        check(out, dns_subdomain(one), field, one)
-
-
-def check_slice(out: Out, resource_slice: Object) -> None:
-    spec = part(resource_slice, "spec")
-    _check_driver(out, text(spec, "driver"), "spec.driver")
-    pool = part(spec, "pool")
-    _check_pool_name(out, text(pool, "name"), "spec.pool.name")
-    if number(pool, "generation") < 0:
-        detail = "must be greater than or equal to zero"
-        out.append(causes.invalid("spec.pool.generation", number(pool, "generation"), detail))
-    if number(pool, "resourceSliceCount") <= 0 and not spec.get("sharedCounters"):
-        detail = "must be greater than zero"
-        out.append(causes.invalid("spec.pool.resourceSliceCount", number(pool, "resourceSliceCount"), detail))
-    chosen = [key for key in ("nodeName", "nodeSelector", "allNodes", "perDeviceNodeSelection") if spec.get(key)]
-    among = "`nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection`"
-    if not chosen and not spec.get("sharedCounters"):
-        out.append(causes.required("spec", f"exactly one of {among} is required"))
-    elif len(chosen) > 1:
-        detail = f"exactly one of {among} is required, but multiple fields are set"
-        out.append(causes.invalid("spec", f"{{{', '.join(chosen)}}}", detail))
-    if spec.get("nodeName") == "":
-        detail = "must be either unset or set to a non-empty string"
-        out.append(causes.invalid("spec.nodeName", "", detail))
-    if text(spec, "nodeName"):
-        check(out, dns_subdomain(text(spec, "nodeName")), "spec.nodeName", text(spec, "nodeName"))
-    devices = items(spec, "devices")
-    if len(devices) > _DEVICES_MAX:
-        out.append(causes.too_many("spec.devices", len(devices), _DEVICES_MAX))
-    seen: set[str] = set()
-    for i, device in enumerate(devices):
-        path, name = f"spec.devices[{i}]", text(device, "name")
-        check(out, dns_label(name), f"{path}.name", name)
-        if name in seen:
-            out.append(causes.duplicate(path, name))
-        seen.add(name)
-
-
-def check_slice_update(out: Out, new: Object, old: Object) -> None:
-    check_slice(out, new)
-    spec, before = part(new, "spec"), part(old, "spec")
-    name, old_name = (text(part(one, "pool"), "name") for one in (spec, before))
-    check_immutable(out, name, old_name, "spec.pool.name")
-    check_immutable(out, spec.get("driver"), before.get("driver"), "spec.driver", missing="")
-    check_immutable(out, spec.get("nodeName"), before.get("nodeName"), "spec.nodeName")

@@ -107,6 +107,19 @@ OBJECT_REFERENCE: Final = Inner((
 _ATTACHED: Final = Inner((
     ("PersistentVolumeName", "persistentVolumeName", None), ("InlineVolumeSpec", "inlineVolumeSpec", None),
 ))  # fmt: skip
+_EXACTLY: Final = (
+    ("DeviceClassName", "deviceClassName", ""), ("Selectors", "selectors", None), ("AllocationMode", "allocationMode", ""),
+    ("Count", "count", 0), ("AdminAccess", "adminAccess", None), ("Tolerations", "tolerations", None),
+    ("Capacity", "capacity", None),
+)  # fmt: skip
+_DEVICE_REQUEST: Final = (
+    ("Name", "name", ""), ("Exactly", "exactly", Inner(_EXACTLY, optional=True)), ("FirstAvailable", "firstAvailable", None),
+)  # fmt: skip
+_DEVICE_CLAIM: Final = (
+    ("Requests", "requests", Inner(_DEVICE_REQUEST, many=True)), ("Constraints", "constraints", None), ("Config", "config", None),
+)  # fmt: skip
+CLAIM: Final = Inner((("Devices", "devices", Inner(_DEVICE_CLAIM)),))
+CLAIM_TEMPLATE: Final = Inner((("Spec", "spec", CLAIM),))
 ATTACHMENT: Final = Inner((("Attacher", "attacher", ""), ("Source", "source", _ATTACHED), ("NodeName", "nodeName", "")))
 _CAPABILITIES: Final = Inner((("Add", "add", None), ("Drop", "drop", None)), optional=True)
 _SELINUX: Final = Inner((("User", "user", ""), ("Role", "role", ""), ("Type", "type", ""), ("Level", "level", "")), optional=True)

@@ -166,7 +166,8 @@ def _check_gated_placement(out: Out, spec: Object, old_spec: Object) -> None:
     path = f"spec.affinity.nodeAffinity.{required}.nodeSelectorTerms"
     if old_terms and len(terms) != len(old_terms):
         detail = "no additions/deletions to non-empty NodeSelectorTerms list are allowed"
-        out.append(causes.invalid(path, terms, detail))
+        shown = [inner.inner(term, inner.NODE_TERM) for term in terms] or None
+        out.append(causes.invalid(path, shown, detail))
         return
     for i, (term, old_term) in enumerate(zip(terms, old_terms, strict=False)):
         for key in ("matchExpressions", "matchFields"):

@@ -25,6 +25,7 @@ from edgekube.api.validation import (
     control,
     core,
     csi,
+    device_slices,
     devices,
     events,
     extensions,
@@ -172,7 +173,7 @@ _RESOURCE: Final[dict[str, Rules]] = {
     "DeviceClass": Rules(devices.check_device_class, name=names.dns1123_long_name),
     "ResourceClaim": Rules(devices.check_claim, devices.check_claim_update),
     "ResourceClaimTemplate": Rules(devices.check_claim_template, devices.check_claim_template_update),
-    "ResourceSlice": Rules(devices.check_slice, devices.check_slice_update),
+    "ResourceSlice": Rules(device_slices.check_slice, device_slices.check_slice_update),
 }
 
 _STORAGE: Final[dict[str, Rules]] = {

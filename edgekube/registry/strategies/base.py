@@ -8,6 +8,7 @@ Next: registry.strategies, the look-up; one module for each kind that needs more
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from edgekube.api.kinds import Kind
@@ -61,6 +62,17 @@ _ORPHAN_BY_DEFAULT: Final = frozenset({"replicationcontrollers", "jobs.batch"})
 #: Fields of the spec behind gates that v1.36 has off: what is not there already is dropped without a word.
 _GATED: Final = {"leases.coordination.k8s.io": ("strategy", "preferredHolder"), "nodes": ("configSource",)}
 
+#: Sources of projected volumes behind gates that are off, and where each kind has its pods.
+_GATED_SOURCES: Final = ("clusterTrustBundle", "podCertificate")
+_POD_SPECS: Final = {
+    "pods": ("spec",), "podtemplates": ("template", "spec"),
+    "cronjobs.batch": ("spec", "jobTemplate", "spec", "template", "spec"),
+    **dict.fromkeys(
+        ("replicationcontrollers", "deployments.apps", "replicasets.apps", "statefulsets.apps", "daemonsets.apps", "jobs.batch"),
+        ("spec", "template", "spec"),
+    ),
+}  # fmt: skip
+
 #: A /status update may not touch the labels of these.
 _STATUS_KEEPS_LABELS: Final = frozenset({"deployments.apps"})
 
@@ -93,12 +105,26 @@ class Strategy:
         for key in _GATED.get(self.kind.resource, ()):
             if (old.get("spec") or {}).get(key) is None and isinstance(obj.get("spec"), dict):
                 obj["spec"].pop(key, None)
+        if self.kind.resource in _POD_SPECS:
+            held = {key for source in self._projected(old) for key in source}
+            for source in self._projected(obj):
+                for key in _GATED_SOURCES:
+                    if key not in held:
+                        source.pop(key, None)
+
+    def _projected(self, obj: Object) -> Iterator[Object]:
+        """The sources of the projected volumes of its pods."""
+        for step in _POD_SPECS[self.kind.resource]:
+            obj = obj.get(step) or {}
+        for volume in obj.get("volumes") or ():
+            yield from (volume.get("projected") or {}).get("sources") or ()
 
     def first_status(self, obj: Object) -> Object | None:
         """The status of a new object."""
         return {}
 
     def prepare_for_update(self, obj: Object, old: Object) -> None:
+        self._drop_gated(obj, old)
         if self.has_status:
             _keep(obj, old, "status")
         metadata = metadata_of(obj)
@@ -107,7 +133,6 @@ class Strategy:
             metadata["generation"] = generation + 1 if self.is_change_of_intent(obj, old) else generation
             if not metadata["generation"]:
                 del metadata["generation"]
-        self._drop_gated(obj, old)
 
     def is_change_of_intent(self, obj: Object, old: Object) -> bool:
         """Does this update count in metadata.generation?"""

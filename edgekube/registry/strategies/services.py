@@ -119,7 +119,7 @@ def _settle_families(service: Object, old: Object | None, configured: list[str])
     """ipFamilyPolicy, ipFamilies and how many clusterIPs there may be. Whatever is refused is named as upstream names it."""
     spec, old_spec = service["spec"], (old or {}).get("spec") or {}
     selectorless = _is_headless(service) and not spec.get("selector")
-    if not spec.get("ipFamilyPolicy"):
+    if spec.get("ipFamilyPolicy") is None:
         spec["ipFamilyPolicy"] = "RequireDualStack" if selectorless else "SingleStack"
     single = spec["ipFamilyPolicy"] == "SingleStack"
     found: list[Cause] = []
@@ -232,7 +232,7 @@ def _allocate_addresses(new: Object, old: Object | None, claim: Claim) -> None:
 def _allocate_ports(new: Object, old: Object | None, claim: Claim) -> None:
     spec = new["spec"]
     held = set(node_ports_of(old)) if old is not None else set()
-    if _needs_node_ports(new) or node_ports_of(new):
+    if _type(new) in ("NodePort", "LoadBalancer"):  # elsewhere the rules refuse them
         given = [port for port in enumerate(spec.get("ports") or []) if port[1].get("nodePort")]
         free = [port for port in enumerate(spec.get("ports") or []) if not port[1].get("nodePort")]
         for index, port in given:  # requests first, so that a drawn port cannot take one of them
