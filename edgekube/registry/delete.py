@@ -157,7 +157,8 @@ def _grace(strategy: Strategy, obj: Object, options: DeleteOptions, now: float) 
 def _stamp(strategy: Strategy, obj: Object, now: float, period_seconds: int) -> None:
     metadata = metadata_of(obj)
     metadata["deletionTimestamp"] = times.rfc3339(now + period_seconds)
-    metadata["deletionGracePeriodSeconds"] = period_seconds
+    if strategy.tells_grace:
+        metadata["deletionGracePeriodSeconds"] = period_seconds
     if metadata.get("generation"):
         metadata["generation"] += 1
     strategy.mark_deleting(obj)

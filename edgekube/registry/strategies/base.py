@@ -87,6 +87,8 @@ class Strategy:
         self.has_generation = kind.custom or resource in _WITH_GENERATION
         self.unconditional_update = resource not in _CONDITIONAL_UPDATE and not kind.custom
         self.create_on_update = resource in _CREATE_ON_UPDATE
+        #: What is being deleted says how long it has; a namespace goes when it is empty.
+        self.tells_grace = resource != "namespaces"
         self.returns_deleted = resource in RETURNS_DELETED
         self.default_propagation = "Orphan" if resource in _ORPHAN_BY_DEFAULT else "Background"
 
