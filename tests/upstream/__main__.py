@@ -28,7 +28,7 @@ from tests.upstream.below import below
 from tests.upstream.building import build
 from tests.upstream.comparing import differences
 from tests.upstream.customs import customs
-from tests.upstream.patching import patches
+from tests.upstream.patching import deeper, patches
 from tests.upstream.questions import Pair, Question, added, create, prepare, update, wrong
 from tests.upstream.reading import described, read
 from tests.upstream.servers import both, namespace
@@ -38,6 +38,7 @@ SETS: Final[dict[str, Callable[[Pair, re.Pattern[str], str], Iterator[Question]]
     "below": below,
     "create": create,
     "customs": customs,
+    "deeper": deeper,
     "described": described,
     "patches": patches,
     "read": read,

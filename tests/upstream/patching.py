@@ -11,6 +11,8 @@ import yaml
 from edgekube.api.kinds import Kind
 from tests.upstream.asking import Request
 from tests.upstream.comparing import differences
+from tests.upstream.corpus import kind_of
+from tests.upstream.deeper import deeper_rows
 from tests.upstream.questions import NAMESPACE, Pair, Question, everything, path_of
 
 _JSON: Final = "application/json-patch+json"
@@ -75,6 +77,23 @@ def patches(pair: Pair, kinds: Pattern[str], version: str) -> Iterator[Question]
         for what, request in _applied(path_of(kind, name), obj):
             yield row.ask(f"{about} apply {what}", f"{what} {NAMESPACE}", request)
         yield row.ask(f"{about} end", "get", Request("GET", path_of(kind, name)))
+        row.delete()
+
+
+def deeper(pair: Pair, kinds: Pattern[str], version: str) -> Iterator[Question]:
+    """Fields that kinds have of their own, each patch on what the one before left."""
+    for obj, asked in deeper_rows():
+        kind = kind_of(obj)
+        if kind is None or not kinds.search(kind.kind):
+            continue
+        name = obj["metadata"]["name"]
+        row = _Row(pair, kind, name, obj)
+        if not row.make():
+            continue
+        for patch in asked:
+            request = Request("PATCH", path_of(kind, name, patch.query, patch.subresource), patch.body, patch.content_type)
+            about = f"{kind.kind}.{kind.version} {patch.subresource} {patch.content_type} {patch.body!r} {patch.query}"
+            yield row.ask(about, "patch", request)
         row.delete()
 
 
