@@ -14,7 +14,7 @@ from typing import Final
 import orjson
 import trio
 
-from edgekube.api import errors, strict, strictness, validation, warnings
+from edgekube.api import conversion_faults, errors, strict, strictness, validation, warnings
 from edgekube.api.custom import defaulting
 from edgekube.api.defaults import apply_defaults
 from edgekube.api.errors import Cause, StatusError
@@ -55,7 +55,8 @@ def shape_of_patched(registry: Registry, kind: Kind, obj: Object, show: Callable
         if error.reason != "BadRequest":
             raise
         why = error.message.partition(f" cannot be handled as a {kind.kind}: ")[2] or error.message
-        raise bad_patch(show() or orjson.dumps(obj).decode(), why) from None
+        shown = show()
+        raise bad_patch(shown or orjson.dumps(obj).decode(), conversion_faults.told(why) if shown else why) from None
     if context.trusted or context.field_validation == IGNORE or not (unknown or context.duplicates):
         return
     found = strictness.messages(unknown, context.duplicates, apart=True)

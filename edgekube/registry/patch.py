@@ -28,6 +28,17 @@ def check_type(kind: Kind, patch_type: str) -> None:
         raise unknown_type(kind)
 
 
+def check_patched_type(registry: Registry, kind: Kind, made: Object, patch_type: str) -> None:
+    """What a patch made of an object is still one of the kind. StatusError Invalid, BadRequest."""
+    if patch_type == STRATEGIC_MERGE_PATCH:  # it says how fields change; of which kind they are the URL says
+        made["kind"], made["apiVersion"] = kind.kind, kind.api_version
+    elif kind.custom:
+        identity.check_custom_type(kind, made)
+    elif why := identity.other_type(kind, made, registry.kinds):
+        raise checks.bad_patch(orjson.dumps(made).decode(), why)
+    identity.check_type(kind, made, registry.kinds)
+
+
 async def patch(
     registry: Registry,
     kind: Kind,
@@ -48,13 +59,7 @@ async def patch(
         nonlocal decoded
         first, decoded = decoded, None  # parts of it are in what the first attempt makes
         made = apply_patch_onto(kind, current, patch_type, body, first)
-        if patch_type == STRATEGIC_MERGE_PATCH:  # it says how fields change; of which kind they are the URL says
-            made["kind"], made["apiVersion"] = kind.kind, kind.api_version
-        elif kind.custom:
-            identity.check_custom_type(kind, made)
-        elif why := identity.other_type(kind, made, registry.kinds):
-            raise checks.bad_patch(orjson.dumps(made).decode(), why)
-        identity.check_type(kind, made, registry.kinds)
+        check_patched_type(registry, kind, made, patch_type)
         checks.shape_of_patched(registry, kind, made, lambda: shown(patch_type, body), context)
         return made
 

@@ -89,7 +89,7 @@ async def replace(
         identity.check_type(kind, new, registry.kinds)
         if not is_shaped:
             checks.shape(registry, kind, new, context)
-        _check_place(kind, namespace, name, new)
+        _check_place(kind, namespace, name, new, is_named=is_patch and context.operation != APPLY)
         if not is_patch:
             identity.check_uid(kind, name, new, old)
         conditional = _check_revision(kind, name, new, record.revision, context.operation == APPLY)
@@ -171,8 +171,9 @@ def _look_again(
     checks.fill(registry, kind, new)
 
 
-def _check_place(kind: Kind, namespace: str, name: str, new: Object) -> None:
-    identity.check_name(name, new)
+def _check_place(kind: Kind, namespace: str, name: str, new: Object, *, is_named: bool = False) -> None:
+    """``is_named``: it had a name before it was patched, and must not have lost it."""
+    identity.check_name(name, new, required=is_named)
     identity.check_scope(kind, namespace, new)
 
 

@@ -24,7 +24,7 @@ from edgekube.registry import checks, identity, managing
 from edgekube.registry.apply import check_applied_type, report_repeated
 from edgekube.registry.context import Context, Written
 from edgekube.registry.get import get
-from edgekube.registry.patch import check_type
+from edgekube.registry.patch import check_patched_type, check_type
 from edgekube.registry.replace import View, replace
 from edgekube.registry.state import Registry
 
@@ -114,6 +114,8 @@ async def patch_scale(
 
     def make(current: Object) -> Object:
         made = apply_patch(SCALE, current, patch_type, body)
+        check_patched_type(registry, SCALE, made, patch_type)
+        identity.check_name(name, made, required=True)
         checks.shape_of_patched(registry, SCALE, made, lambda: shown(patch_type, body), context)
         return made
 
