@@ -16,6 +16,7 @@ that moment. Why there is no library here: docs/adr/0001-own-http2-framing.md.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import Final
 
@@ -154,12 +155,23 @@ class Http2Connection:
                     await stream.end()
             except Exception as error:
                 await self._failed(stream, error)
+            await self._linger(stream)
         except Disconnected:
             pass
         except Exception:  # in the error's answer itself: this stream is reset, the others live
             log.exception("answer failed path=%s peer=%s", stream.request.path, self.transport.peer)
         finally:
             self._done(stream)
+
+    async def _linger(self, stream: Http2Stream) -> None:
+        """Throw away for a while what still comes of a request that has its answer. A reset at once is allowed (RFC 9113, 8.1),
+        but clients that are about to send the body (curl 7.88) take it for a fault, and do not show the answer."""
+        if not stream.ended or stream.body_complete or stream.expects_continue or self._outbox.closing:
+            return
+        left = limits.WIRE_LINGER_BYTES_MAX
+        with trio.move_on_after(limits.WIRE_LINGER_SECONDS), contextlib.suppress(Refused):
+            while left > 0 and (piece := await stream.receive_some()):
+                left -= len(piece)
 
     async def _failed(self, stream: Http2Stream, error: Exception) -> None:
         if only(error, Disconnected) is not None:

@@ -39,6 +39,37 @@ async def test_curl_over_http2(identity: Identity, tmp_path: Path) -> None:
     assert hashlib.sha256(up_and_down).digest() == hashlib.sha256(b"POST /up? " + data).digest()
 
 
+async def test_an_early_answer_is_read_by_who_is_still_sending(identity: Identity) -> None:
+    """As kube-apiserver's 401 to a POST: curl 7.88 gives up at a reset that comes before its body has left."""
+
+    async def refusing(request: Request, responder: Responder) -> None:
+        await responder.send(401, {}, b"who are you?")
+
+    async with serving(refusing, identity) as at:
+        async with h2_peer(at) as peer:
+            stream = peer.ask("POST", "/", ("content-length", "5"), more=True)
+            await peer.hear_until(lambda: peer.answers[stream].ended)
+            peer.h2.send_data(stream, b"hello", end_stream=True)
+            after = await peer.answer(peer.ask("GET", "/"))
+            assert (peer.answers[stream].status, peer.answers[stream].reset, after.status) == (401, None, 401)
+        url = f"https://server:{at.port}/"
+        for _ in range(10):
+            assert await curl(at, "-w", " %{http_code}", "-d", "x" * 300, url) == b"who are you? 401"
+
+
+async def test_who_goes_on_sending_for_nothing_is_told(identity: Identity, autojump_clock: MockClock) -> None:
+    async def refusing(request: Request, responder: Responder) -> None:
+        await responder.send(413, {}, b"no")
+
+    autojump_clock.autojump_threshold = 0.05
+    async with serving(refusing, identity) as at, h2_peer(at) as peer:
+        stream = peer.ask("POST", "/", more=True)
+        began = trio.current_time()
+        await peer.hear_until(lambda: peer.answers[stream].reset is not None)
+        assert (peer.answers[stream].status, peer.answers[stream].reset) == (413, h2.errors.ErrorCodes.NO_ERROR)
+        assert trio.current_time() - began >= limits.WIRE_LINGER_SECONDS
+
+
 async def test_a_handler_sees_the_same_request_as_over_http1(identity: Identity) -> None:
     seen: list[Request] = []
 
