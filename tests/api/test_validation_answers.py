@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import pytest
 
 from tests.api.refusals import GONE, changes_refused, edited, manifest, refusals
+from tests.server.samples import REQUEST
 
 _LABEL = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
 _SUBDOMAIN = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
@@ -17,6 +19,11 @@ _TEMPLATE = "template: {metadata: {labels: {app: web}}, spec: {containers: [{nam
 _WORKLOAD = f"metadata: {{name: web}}, spec: {{selector: {{matchLabels: {{app: web}}}}, {_TEMPLATE}}}"
 _UNMATCHED = "`selector` does not match template `labels`"
 _IMMUTABLE = "field is immutable"
+
+
+def _request(body: str) -> str:
+    return base64.b64encode(f"-----BEGIN CERTIFICATE REQUEST-----\n{body}-----END CERTIFICATE REQUEST-----\n".encode()).decode()
+
 
 GOOD = {
     name: manifest(text)
@@ -72,6 +79,10 @@ GOOD = {
         "device-class": "{apiVersion: resource.k8s.io/v1, kind: DeviceClass, metadata: {name: gpu}}",
         "claim": "{apiVersion: resource.k8s.io/v1, kind: ResourceClaim, metadata: {name: c}, spec: {devices: {requests: [{name: one,"
         " exactly: {deviceClassName: gpu, allocationMode: ExactCount, count: 1}}]}}}",
+        "request": "{apiVersion: certificates.k8s.io/v1, kind: CertificateSigningRequest, metadata: {name: a}, spec: {request:"
+        f" {REQUEST}, signerName: a.example/client, usages: [client auth]}}}}",
+        "storage-claim": "{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: c}, spec: {accessModes: [ReadWriteOnce],"
+        " resources: {requests: {storage: 2Gi}}}, status: {phase: Bound, capacity: {storage: 2Gi}}}",
         "volume": "{apiVersion: v1, kind: PersistentVolume, metadata: {name: pv}, spec: {capacity: {storage: 1Gi}, accessModes:"
         " [ReadWriteOnce], csi: {driver: a.example, volumeHandle: h, nodePublishSecretRef: {name: s, namespace: shop}}}}",
         "external": "{apiVersion: v1, kind: Service, metadata: {name: s}, spec: {type: ExternalName, externalName: a.example}}",
@@ -415,6 +426,39 @@ REFUSED: list[tuple[str, dict[str, Any], list[str]]] = [
         {"spec.hostPath": {"path": "/a"}, "spec.cephfs": {}},
         [f"spec.{key}: Forbidden: may not specify more than 1 volume type" for key in ("cephFS", "csi")],
     ),
+    ("volume", {"spec.csi": GONE, "spec.gcePersistentDisk": {}}, ["spec.persistentDisk.pdName: Required value"]),
+    (
+        "volume",
+        {"spec.csi": GONE, "spec.azureDisk": {"diskName": "a", "diskURI": "x", "kind": "Managed", "cachingMode": "Some"}},
+        [
+            'spec.azureDisk.cachingMode: Unsupported value: "Some": supported values: "None", "ReadOnly", "ReadWrite"',
+            'spec.azureDisk.diskURI: Unsupported value: "x": supported values: "/subscriptions/{sub-id}/resourcegroups/{group-name}/providers/microsoft.compute/disks/{disk-id}"',
+        ],
+    ),
+    (
+        "volume",
+        {"spec.csi": GONE, "spec.quobyte": {"registry": "a:1,b", "volume": "v"}},
+        ['spec.quobyte.registry: Invalid value: "a:1,b": must be a host:port pair or multiple pairs separated by commas'],
+    ),
+    (
+        "volume",
+        {"spec.csi": GONE, "spec.flexVolume": {"options": {"a.Kubernetes.io/b": "", "c": ""}}},
+        [
+            "spec.flexVolume.driver: Required value",
+            'spec.flexVolume.options[a.Kubernetes.io/b]: Invalid value: "a.Kubernetes.io/b": kubernetes.io and k8s.io namespaces are reserved',
+        ],
+    ),
+    ("request", {"spec.request": _request("")}, [f'spec.request: Invalid value: "{_request("")}": asn1: syntax error: sequence truncated']),
+    ("request", {"spec.request": _request("AAAA\n")}, [f'spec.request: Invalid value: "{_request("AAAA" + chr(10))}": asn1: structure error']),
+    ("request", {"spec.request": GONE}, ['spec.request: Invalid value: null: PEM block type must be CERTIFICATE REQUEST']),
+    *(
+        (
+            "pod",
+            {"spec.volumes": [{"name": "v", "emptyDir": {}, kind: {}}]},
+            [f"spec.volumes[0].{kind}: Forbidden: may not specify more than 1 volume type"],
+        )
+        for kind in ("azureDisk", "flexVolume", "quobyte", "gcePersistentDisk", "csi")
+    ),
     ("external", {"spec.clusterIP": "10.0.0.1"}, ["spec.clusterIPs: Forbidden: may not be set for ExternalName services"]),
     ("budget", {"metadata.finalizers": ["plain"]}, []),
     ("runtime", {"metadata.finalizers": ["plain"]}, []),
@@ -538,6 +582,18 @@ CHANGES: list[tuple[str, dict[str, Any], list[str]]] = [
     ("claim", {"spec.devices.requests[0].exactly": GONE}, [
         'spec: Invalid value: {"Devices":{"Requests":[{"Name":"one","Exactly":null,"FirstAvailable":null}],"Constraints":null,"Config":null}}: '
         + _IMMUTABLE,
+    ]),
+    ("pod", {"metadata.generateName": "a/b"}, [
+        "metadata.generateName: Invalid value: \"a/b\": may not contain '/'",
+        f'metadata.generateName: Invalid value: "a/b": {_SUBDOMAIN}',
+    ]),
+    ("pod", {"metadata.generateName": "A"}, [f'metadata.generateName: Invalid value: "A": {_SUBDOMAIN}']),
+    ("storage-claim", {"spec.resources.requests.storage": "1Gi"}, [
+        "spec.resources.requests.storage: Forbidden: field can not be less than status.capacity"
+    ]),
+    ("storage-claim", {"spec.resources.requests": {}}, [
+        "spec.resources[storage]: Required value",
+        "spec.resources.requests.storage: Forbidden: field can not be less than status.capacity",
     ]),
     ("attachment", {"spec.nodeName": "po"}, [
         'spec: Invalid value: {"Attacher":"a.example","Source":{"PersistentVolumeName":"pv","InlineVolumeSpec":null},"NodeName":"po"}: '

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from tests.api.refusals import GONE, changes_refused, edited, manifest, refusals
+from tests.server.samples import REQUEST
 
 _POD = "template: {metadata: {labels: {app: web}}, spec: {containers: [{name: web, image: nginx}]}}"
 _WORKLOAD = f"metadata: {{name: web}}, spec: {{selector: {{matchLabels: {{app: web}}}}, {_POD}}}"
 _JOB_LABELS = "{controller-uid: u-1, job-name: once, batch.kubernetes.io/controller-uid: u-1, batch.kubernetes.io/job-name: once}"
 #: What no selector selects: the labels of the template of _WORKLOAD.
 _NO_MATCH = 'spec.template.metadata.labels: Invalid value: {"app":"web"}: `selector` does not match template `labels`'
-_PEM = "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0KLS0tLS1FTkQgQ0VSVElGSUNBVEUgUkVRVUVTVC0tLS0tCg=="
 
 GOOD = {
     name: manifest(text)
@@ -64,7 +64,7 @@ GOOD = {
         "storageclass": "{apiVersion: storage.k8s.io/v1, kind: StorageClass, metadata: {name: local}, provisioner: a.io/b}",
         "csidriver": "{apiVersion: storage.k8s.io/v1, kind: CSIDriver, metadata: {name: disk.example.com}, spec: {}}",
         "certificatesigningrequest": "{apiVersion: certificates.k8s.io/v1, kind: CertificateSigningRequest, metadata: {name: c},"
-        f" spec: {{request: {_PEM}, signerName: kubernetes.io/kubelet-serving, usages: [server auth]}}}}",
+        f" spec: {{request: {REQUEST}, signerName: kubernetes.io/kubelet-serving, usages: [server auth]}}}}",
         "validatingwebhookconfiguration": "{apiVersion: admissionregistration.k8s.io/v1, kind: ValidatingWebhookConfiguration,"
         " metadata: {name: g}, webhooks: [{name: a.example.com, sideEffects: None, admissionReviewVersions: [v1], clientConfig:"
         " {url: 'https://a.example'}, rules: [{operations: [CREATE], apiGroups: [''], apiVersions: [v1], resources: [pods]}]}]}",

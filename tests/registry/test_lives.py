@@ -18,6 +18,7 @@ from edgekube.registry.bootstrap import bootstrap, keep_kubernetes_service
 from edgekube.registry.local import LocalVerbs
 from edgekube.registry.state import Registry
 from tests.registry.cluster import config_map, default_account, deployment, pod
+from tests.server.samples import REQUEST
 
 
 def row(group: str, version: str, plural: str) -> Kind:
@@ -209,7 +210,7 @@ async def test_a_job_selects_its_own_pods(verbs: LocalVerbs) -> None:
 
 async def test_a_request_for_a_certificate_names_its_sender(verbs: LocalVerbs) -> None:
     kind = row("certificates.k8s.io", "v1", "certificatesigningrequests")
-    spec = {"request": _CSR, "signerName": "example.com/x", "usages": ["client auth"], "username": "mallory"}
+    spec = {"request": REQUEST, "signerName": "example.com/x", "usages": ["client auth"], "username": "mallory"}
     made = await verbs.create(kind, "", {"metadata": {"name": "c"}, "spec": spec})
     assert made["spec"]["username"] == "admin"
     condition = {"type": "Approved", "status": "True", "reason": "r", "message": "m"}
@@ -265,12 +266,6 @@ async def test_an_account_without_an_issuer_gets_no_token(verbs: LocalVerbs) -> 
     with pytest.raises(StatusError) as error:
         await verbs.create(SERVICEACCOUNT, "default", {}, subresource="token", name="robot")
     assert error.value.reason == "ServiceUnavailable"
-
-
-_CSR = (
-    "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0KTUlIbU1JR05BZ0VBTUFBd1dUQVRCZ2NxaGtqT1BRSUJCZ2dxaGtqT1BRTUJCd05DQUFTCkFBQUEKLS0tLS1F"
-    "TkQgQ0VSVElGSUNBVEUgUkVRVUVTVC0tLS0tCg=="
-)
 
 
 async def test_the_kubernetes_service_comes_back(

@@ -10,7 +10,14 @@ import yaml
 from edgekube.api.kinds import BUILT_IN, Kind
 from edgekube.api.objects import Object
 
-_PEM: Final = "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0KLS0tLS1FTkQgQ0VSVElGSUNBVEUgUkVRVUVTVC0tLS0tCg=="
+#: Of a certificate for CN=a.
+REQUEST: Final = (
+    "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0KTUlIR01HNENBUUF3RERFS01BZ0dBMVVFQXd3QllUQlpNQk1HQnlxR1NNNDlBZ0"
+    "VHQ0NxR1NNNDlBd0VIQTBJQQpCTW83dnVCbk5KVnpZcUFFUkJDRzRKTkpJUDJHRWJ0dmdzMVM2TkE3MHV6bmVGMGZlSHBPYzV4SkJGaXhldks0"
+    "CmVZYXU2YnVuQWt0d3BQNUswWGtVLzFLZ0FEQUtCZ2dxaGtqT1BRUURBZ05JQURCRkFpRUFtUmw4bXVGYU9relAKZll6aVJGSitDNWxLdzAxaH"
+    "hlc2pnLzJaaE9nOXFiY0NJRnN6dzFIOGZmNlBGVjFMSHBBaHFBaWdOUDBqamdhYgp6d2ErZmxuRUVSdmsKLS0tLS1FTkQgQ0VSVElGSUNBVEUg"
+    "UkVRVUVTVC0tLS0tCg=="
+)
 _POD: Final = "{metadata: {labels: {app: web}}, spec: {containers: [{name: main, image: 'demo:1'}]}}"
 _JOB: Final = "{spec: {restartPolicy: Never, containers: [{name: main, image: 'demo:1'}]}}"
 _WORKLOAD: Final = f"{{selector: {{matchLabels: {{app: web}}}}, template: {_POD}}}"
@@ -143,7 +150,7 @@ SAMPLES: Final[dict[tuple[str, str], Sample]] = {
     ),
     ("batch/v1", "Job"): Sample(f"{{spec: {{template: {_JOB}}}}}", {"spec": {"parallelism": 2}}, {"active": 1}),
     ("certificates.k8s.io/v1", "CertificateSigningRequest"): Sample(
-        f"{{spec: {{request: {_PEM}, signerName: example.com/client, usages: [client auth]}}}}",
+        f"{{spec: {{request: {REQUEST}, signerName: example.com/client, usages: [client auth]}}}}",
         None,
         {"conditions": [{**_CONDITION, "type": "Failed", "lastUpdateTime": "2026-01-02T03:04:05Z"}]},
     ),

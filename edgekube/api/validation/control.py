@@ -125,10 +125,9 @@ def check_runtime_class_update(out: Out, new: Object, old: Object) -> None:
 
 def check_signing_request(out: Out, request: Object) -> None:
     spec = part(request, "spec")
-    pem = text(spec, "request")
-    problem = _problem_of_pem(pem, ("CERTIFICATE REQUEST",))
+    problem = _problem_of_request(text(spec, "request"))
     if problem:
-        out.append(causes.invalid("spec.request", pem or None, problem))
+        out.append(causes.invalid("spec.request", text(spec, "request") or None, problem))
     usages = texts(spec, "usages")
     if not usages:
         out.append(causes.required("spec.usages"))
@@ -151,15 +150,29 @@ def check_signing_request(out: Out, request: Object) -> None:
     _check_conditions(out, part(request, "status"))
 
 
-def _problem_of_pem(encoded: str, types: tuple[str, ...]) -> str:
-    """Of the envelope only: the signer parses what is inside."""
-    try:
-        pem = base64.b64decode(encoded, validate=True).decode("ascii", "replace")
-    except (binascii.Error, ValueError):
-        pem = ""
-    if not any(f"-----BEGIN {kind}-----" in pem and f"-----END {kind}-----" in pem for kind in types):
+def _problem_of_request(encoded: str) -> str:
+    from cryptography import x509  # only the control plane has it loaded
+
+    pem = _pem(encoded)
+    if not _has_block(pem, "CERTIFICATE REQUEST"):
         return "PEM block type must be CERTIFICATE REQUEST"
+    try:
+        x509.load_pem_x509_csr(pem.encode())
+    except ValueError:
+        body = pem.partition("-----BEGIN CERTIFICATE REQUEST-----")[2].partition("-----END")[0].strip()
+        return "asn1: structure error" if body else "asn1: syntax error: sequence truncated"
     return ""
+
+
+def _pem(encoded: str) -> str:
+    try:
+        return base64.b64decode(encoded, validate=True).decode("ascii", "replace")
+    except (binascii.Error, ValueError):
+        return ""
+
+
+def _has_block(pem: str, kind: str) -> bool:
+    return f"-----BEGIN {kind}-----" in pem and f"-----END {kind}-----" in pem
 
 
 def check_signer_name(out: Out, signer: str, field: str) -> None:
@@ -225,7 +238,7 @@ def _check_request_change(out: Out, new: Object, old: Object, *, approval: bool,
             out.append(causes.forbidden("status.certificate", "updates may not set certificate content"))
         elif before_issued:
             out.append(causes.forbidden("status.certificate", "updates may not modify existing certificate content"))
-        elif _problem_of_pem(issued, ("CERTIFICATE",)):
+        elif not _has_block(_pem(issued), "CERTIFICATE"):
             detail = "must contain at least one CERTIFICATE PEM block"
             out.append(causes.invalid("status.certificate", "<certificate data>", detail))
 

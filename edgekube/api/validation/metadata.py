@@ -141,7 +141,7 @@ def _check_managed_fields(out: Out, entries: list[Object], field: str) -> None:
             out.append(causes.too_long(f"{path}.subresource", limits.MANAGED_SUBRESOURCE_BYTES_MAX))
 
 
-def _prefix(generate_name: str) -> str:
+def of_prefix(generate_name: str) -> str:
     """A prefix may end in a dash, for something follows it; upstream asks about it without the two last characters."""
     return generate_name[:-2] + "a" if len(generate_name) > 1 and generate_name.endswith("-") else generate_name
 
@@ -164,7 +164,7 @@ def check_metadata(out: Out, metadata: Object, namespaced: bool, check_name: Nam
     """On create, after the registry has filled name, namespace and uid."""
     generate_name, name, namespace = text(metadata, "generateName"), text(metadata, "name"), text(metadata, "namespace")
     if generate_name:
-        check(out, check_name(_prefix(generate_name)), "metadata.generateName", generate_name)
+        check(out, check_name(of_prefix(generate_name)), "metadata.generateName", generate_name)
     if not name:
         out.append(causes.required("metadata.name", "name or generateName is required"))
     else:

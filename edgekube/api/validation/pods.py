@@ -18,6 +18,7 @@ from edgekube.api.restarting import could_restart_all, restarts
 from edgekube.api.validation import causes, inner
 from edgekube.api.validation.addresses import check_ip
 from edgekube.api.validation.fields import Out, check, dns_subdomain, items, part, qualified_name, repeated, same, text
+from edgekube.api.validation.metadata import of_prefix
 from edgekube.api.validation.placement import check_tolerations
 from edgekube.api.validation.podspec import check_pod_annotations, check_pod_spec
 from edgekube.api.validation.security import APPARMOR_PREFIX
@@ -65,6 +66,10 @@ def check_pod_create(out: Out, pod: Object) -> None:
 
 def check_pod_update(out: Out, new: Object, old: Object) -> None:
     check_pod(out, new)
+    prefix = text(part(new, "metadata"), "generateName")
+    if prefix:
+        for check_name in (names.path_segment, dns_subdomain):
+            check(out, check_name(of_prefix(prefix)), "metadata.generateName", prefix)
     _check_annotation_changes(out, new, old)
     spec, old_spec = part(new, "spec"), part(old, "spec")
     for key in ("containers", "initContainers"):

@@ -36,7 +36,14 @@ from edgekube.api.validation.fields import (
 from edgekube.api.validation.metadata import check_label_key
 from edgekube.api.validation.placement import check_node_selector
 from edgekube.api.validation.resources import amount, check_positive_quantity
-from edgekube.api.validation.volumes import MISNAMED, VOLUME_MODES, check_access_modes, check_claim_spec, check_source
+from edgekube.api.validation.volumes import (
+    MISNAMED,
+    NAMED_OTHERWISE,
+    VOLUME_MODES,
+    check_access_modes,
+    check_claim_spec,
+    check_source,
+)
 
 _SOURCES: Final = (
     "hostPath", "gcePersistentDisk", "awsElasticBlockStore", "glusterfs", "flocker", "nfs", "rbd", "quobyte", "cephfs",
@@ -132,7 +139,7 @@ def _check_volume_source(out: Out, spec: Object, path: str, *, has_affinity: boo
     for key in given[1:]:
         out.append(causes.forbidden(f"{path}.{MISNAMED.get(key, key)}", "may not specify more than 1 volume type"))
     kind = given[0]
-    source, within = spec[kind], f"{path}.{kind}"
+    source, within = spec[kind], f"{path}.{NAMED_OTHERWISE.get(kind, kind)}"
     if kind == "local":
         if check_present(out, source, "path", within):
             check_no_backsteps(out, source["path"], f"{within}.path")
@@ -217,9 +224,9 @@ def check_claim_update(out: Out, new: Object, old: Object) -> None:
     if changed:
         shown = "\n".join(f"  {key}" for key in changed)
         out.append(causes.forbidden("spec", f"{_CLAIM_FREE}\n{shown}"))
-    if size is not None and old_size is not None and size < old_size:
+    if (size or 0) < (old_size or 0):
         has = amount(part(part(old, "status"), "capacity").get("storage")) or 0
-        if size <= has:
+        if (size or 0) <= has:
             out.append(causes.forbidden("spec.resources.requests.storage", "field can not be less than status.capacity"))
     check_immutable(out, spec.get("volumeMode"), before.get("volumeMode"), "volumeMode")
     chosen, path = spec.get("volumeAttributesClassName"), "spec.volumeAttributesClassName"

@@ -9,6 +9,7 @@ Next: api.validation.podspec, api.validation.storage.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -37,36 +38,44 @@ _PULL_POLICIES: Final = ("Always", "IfNotPresent", "Never")
 _HOST_PATH_TYPES: Final = (
     "", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket",
 )  # fmt: skip
+_CACHING_MODES: Final = ("None", "ReadOnly", "ReadWrite")
+_AZURE_KINDS: Final = ("Dedicated", "Managed", "Shared")
+_AZURE_MANAGED_URI: Final = "/subscriptions/{sub-id}/resourcegroups/{group-name}/providers/microsoft.compute/disks/{disk-id}"
+_AZURE_BLOB_URI: Final = "https://{account-name}.blob.core.windows.net/{container-name}/{disk-name}.vhd"
+_TENANT_BYTES_MAX: Final = 64
+_HOST_PORT_RE: Final = re.compile(r"([^:\[\]]*|\[[^\[\]]*\]):[^:\[\]]*")
 _TOKEN_SECONDS_MIN: Final = 600
 _TOKEN_SECONDS_MAX: Final = 2**32
 
-#: Where upstream names a second volume type otherwise.
+#: Where upstream names a volume type otherwise.
+NAMED_OTHERWISE: Final = {"gcePersistentDisk": "persistentDisk"}
+#: Where it names a second one otherwise.
 MISNAMED: Final = {"cephfs": "cephFS", "downwardAPI": "downwarAPI"}
 #: Volume type -> fields that must be there, for types that need no more thought.
 REQUIRED: Final[dict[str, tuple[str, ...]]] = {
     "awsElasticBlockStore": ("volumeID",),
-    "azureDisk": ("diskName", "diskURI"),
     "azureFile": ("secretName", "shareName"),
     "cephfs": ("monitors",),
     "cinder": ("volumeID",),
     "csi": ("driver",),
-    "flexVolume": ("driver",),
     "gcePersistentDisk": ("pdName",),
     "glusterfs": ("endpoints", "path"),
     "iscsi": ("targetPortal", "iqn"),
     "persistentVolumeClaim": ("claimName",),
     "photonPersistentDisk": ("pdID",),
     "portworxVolume": ("volumeID",),
-    "quobyte": ("registry", "volume"),
     "rbd": ("monitors", "image"),
     "scaleIO": ("gateway", "system", "volumeName"),
     "vsphereVolume": ("volumePath",),
 }
-_OTHERS: Final = (
-    "emptyDir", "hostPath", "gitRepo", "secret", "nfs", "flocker", "downwardAPI", "fc", "configMap", "storageos",
-    "projected", "ephemeral", "image",
+#: All, in upstream's order: of several, the first is looked at.
+_TYPES: Final = (
+    "emptyDir", "hostPath", "gitRepo", "gcePersistentDisk", "awsElasticBlockStore", "secret", "nfs", "iscsi", "glusterfs",
+    "flocker", "persistentVolumeClaim", "rbd", "cinder", "cephfs", "quobyte", "downwardAPI", "fc", "flexVolume", "configMap",
+    "azureFile", "vsphereVolume", "photonPersistentDisk", "portworxVolume", "azureDisk", "storageos", "projected", "scaleIO",
+    "csi", "ephemeral", "image",
 )  # fmt: skip
-_TYPE_ORDER: Final = {key: i for i, key in enumerate((*_OTHERS, *REQUIRED))}
+_TYPE_ORDER: Final = {key: i for i, key in enumerate(_TYPES)}
 
 
 def check_volumes(out: Out, spec: Object, pod_name: str, field: str, *, is_pod: bool) -> dict[str, Object]:
@@ -102,7 +111,7 @@ def _check_source(out: Out, volume: Object, name: str, pod_name: str, field: str
     for key in types[1:]:
         out.append(causes.forbidden(f"{field}.{MISNAMED.get(key, key)}", "may not specify more than 1 volume type"))
     kind = types[0]
-    source, path = volume[kind], f"{field}.{kind}"
+    source, path = volume[kind], f"{field}.{NAMED_OTHERWISE.get(kind, kind)}"
     if kind == "ephemeral":
         _check_ephemeral(out, source, path)
         if pod_name and name:
@@ -130,6 +139,41 @@ def check_source(out: Out, kind: str, source: Object, field: str) -> None:
     partition = source.get("partition")
     if isinstance(partition, int) and not 0 <= partition <= 255:
         out.append(causes.invalid(f"{field}.partition", partition, names.outside(1, 255)))
+
+
+def _check_azure_disk(out: Out, source: Object, field: str) -> None:
+    for key in ("diskName", "diskURI"):
+        check_present(out, source, key, field)
+    for key, known in (("cachingMode", _CACHING_MODES), ("kind", _AZURE_KINDS)):
+        if source.get(key) is not None and source[key] not in known:
+            out.append(causes.not_supported(f"{field}.{key}", source[key], known))
+    uri, managed = text(source, "diskURI"), source.get("kind") == "Managed"
+    if source.get("kind") is not None and not uri.startswith("/subscriptions/" if managed else "https://"):
+        out.append(causes.not_supported(f"{field}.diskURI", uri, (_AZURE_MANAGED_URI if managed else _AZURE_BLOB_URI,)))
+
+
+def _check_quobyte(out: Out, source: Object, field: str) -> None:
+    pairs = "must be a host:port pair or multiple pairs separated by commas"
+    registry = text(source, "registry")
+    if not registry:
+        out.append(causes.required(f"{field}.registry", pairs))
+    elif len(text(source, "tenant").encode()) > _TENANT_BYTES_MAX:
+        detail = f"must be a UUID and may not exceed a length of {_TENANT_BYTES_MAX} characters"
+        out.append(causes.required(f"{field}.tenant", detail))
+    else:
+        for pair in registry.split(","):
+            if not _HOST_PORT_RE.fullmatch(pair):
+                out.append(causes.invalid(f"{field}.registry", registry, pairs))
+    check_present(out, source, "volume", field)
+
+
+def _check_flex_volume(out: Out, source: Object, field: str) -> None:
+    check_present(out, source, "driver", field)
+    for key in part(source, "options"):
+        domain = key.partition("/")[0]
+        if f".{domain.lower()}".endswith((".kubernetes.io", ".k8s.io")):
+            detail = "kubernetes.io and k8s.io namespaces are reserved"
+            out.append(causes.invalid(f"{field}.options[{key}]", key, detail))
 
 
 def _check_empty_dir(out: Out, source: Object, field: str) -> None:
@@ -366,15 +410,18 @@ def _check_data_source(out: Out, source: Object, field: str) -> None:
 
 
 _SPECIAL: Final[dict[str, Callable[[Out, Object, str], None]]] = {
+    "azureDisk": _check_azure_disk,
     "configMap": _check_config_map,
     "downwardAPI": _check_downward_api,
     "emptyDir": _check_empty_dir,
     "fc": _check_fc,
+    "flexVolume": _check_flex_volume,
     "flocker": _check_flocker,
     "gitRepo": _check_git_repo,
     "hostPath": _check_host_path,
     "nfs": _check_nfs,
     "projected": _check_projected,
+    "quobyte": _check_quobyte,
     "secret": _check_secret,
     "storageos": _check_storage_os,
 }
