@@ -3,6 +3,7 @@
 A line of input is JSON, [seconds, [[protocol, address, port], …]]; the line of output has the numbers of those that answered.
 """
 
+import contextlib
 import json
 import selectors
 import socket
@@ -24,11 +25,13 @@ def serve(protocol: str, port: int, address: str) -> None:
 
 def answer(protocol: str, server: socket.socket) -> None:
     while True:
-        if protocol == "udp":
-            data, sender = server.recvfrom(100)
-            server.sendto(data, sender)
-        else:
-            server.accept()[0].close()
+        # An answer that the kernel refuses to send, or a caller that is gone already, is not the end of the program.
+        with contextlib.suppress(OSError):
+            if protocol == "udp":
+                data, sender = server.recvfrom(100)
+                server.sendto(data, sender)
+            else:
+                server.accept()[0].close()
 
 
 def attempt(seconds: float, targets: list[tuple[str, str, int]]) -> list[int]:
