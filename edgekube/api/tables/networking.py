@@ -58,7 +58,7 @@ def _ip_address(address: Object, now: float) -> list[Any]:
         group = parent.get("group")
         resource = f"{parent.get('resource') or ''}{f'.{group}' if group else ''}".lower()
         shown = "/".join([resource, *([parent["namespace"]] if parent.get("namespace") else []), parent.get("name") or ""])
-    return [name(address), shown, age(address, now)]
+    return [name(address), shown]
 
 
 def _service_cidr(cidr: Object, now: float) -> list[Any]:
@@ -82,6 +82,6 @@ TABLES: Final[dict[str, Table]] = {
         _ingress_class,
     ),
     "NetworkPolicy": Table((NAME, text("Pod-Selector", "Labels of the pods that it is for."), AGE), _network_policy),
-    "IPAddress": Table((NAME, text("ParentRef", "What holds the address."), AGE), _ip_address),
+    "IPAddress": Table((NAME, text("ParentRef", "What holds the address.")), _ip_address),
     "ServiceCIDR": Table((NAME, text("CIDRs", "Ranges that services get addresses from."), AGE), _service_cidr),
 }
