@@ -33,7 +33,7 @@ from edgekube.api.warnings import deprecation_of
 from edgekube.limits import REQUEST_SECONDS_MAX
 from edgekube.metrics import CONTENT_TYPE as METRICS_TYPE
 from edgekube.process_figures import tell_of_process
-from edgekube.registry import checks, gate
+from edgekube.registry import checks, gate, managing
 from edgekube.registry.state import Registry
 from edgekube.registry.webhook_client import WebhookClient
 from edgekube.server import connecting, inflight, negotiation, parameters, respond
@@ -430,12 +430,18 @@ class Application:
             raise StatusError("MethodNotAllowed", "the server does not allow this method on the requested resource")
         obj, context = await exchange.decoded()
         checks.shape(self._registry, kind, obj, context)
+        if kind.kind in _MANAGED_REVIEWS:
+            managing.for_create(self._registry, kind, obj, context)
         admission = gate.request_of(CREATE, kind, asked.namespace, "", context, obj)
         if gate.concerns(self._registry, admission):
             obj = await gate.mutate(self._registry, admission)
             await gate.validate(self._registry, admission)
         made = await self._reviews.answer(kind.kind, obj, exchange.user, asked.namespace, self._registry.clock())
         await exchange.answer(orjson.dumps(made), status=201)
+
+
+#: The others answer with an object of their own.
+_MANAGED_REVIEWS: Final = ("LocalSubjectAccessReview", "SelfSubjectAccessReview", "SubjectAccessReview", "TokenReview")
 
 
 def _check_read(request: Request, produced: tuple[str, ...]) -> None:

@@ -9,7 +9,7 @@ Next: admission.attributes.Authorizer, server.authenticator.Authenticator.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Final, Protocol
 
 from edgekube.admission.attributes import Attributes, Authorizer
 from edgekube.admission.node_authorizer import node_name_of
@@ -26,6 +26,10 @@ class RuleSource(Protocol):
     """What a user may do, as rules (admission.rbac.RoleIndex)."""
 
     def rules_for(self, user: UserInfo, namespace: str) -> Iterable[PolicyRule]: ...
+
+
+#: What is told of a token that nobody knows.
+_INVALID: Final = "invalid bearer token"
 
 
 class PolicyRule(Protocol):
@@ -79,7 +83,7 @@ class Reviews:
         try:
             user, meant = await self._authenticator.review(str(token), audiences)
         except StatusError as error:
-            return {"user": {}, "error": error.message}
+            return {"user": {}, "error": _INVALID if error.message == "Unauthorized" else error.message}
         return {"authenticated": True, "user": user_object(user), "audiences": list(meant)}
 
     def _access(self, spec: Object, user: UserInfo) -> Object:

@@ -129,7 +129,10 @@ async def test_reviews(api: Api) -> None:
     assert rules.json["status"]["resourceRules"]
     token = await api.ask("POST", f"{auth}/tokenreviews", {"spec": {"token": "robot"}})
     assert token.json["status"]["user"]["username"] == "system:serviceaccount:default:robot"
+    (managed,) = token.json["metadata"]["managedFields"]
+    assert managed["fieldsV1"] == {"f:spec": {"f:token": {}}}, "as if it were kept"
     wrong = await api.ask("POST", f"{auth}/tokenreviews", {"spec": {"token": "nobody"}})
+    assert wrong.json["status"]["error"] == "invalid bearer token"
     assert "authenticated" not in wrong.json["status"]
 
 
