@@ -109,13 +109,14 @@ def clean_for_create(obj: Object) -> None:
 
 
 def refuse_revision(obj: Object) -> None:
-    """Asked last, when admission has had its say: StatusError BadRequest if what is to be created has been stored before.
+    """Asked last, when admission has had its say: StatusError if what is to be created has been stored before; its code is that
+    of upstream's, whose store finds it out.
 
     What is no number is none of ours, and forgotten.
     """
     revision = metadata_of(obj).pop("resourceVersion", None)
     if isinstance(revision, str) and _REVISION.fullmatch(revision):
-        raise errors.bad_request("resourceVersion should not be set on objects to be created")
+        raise errors.failed("resourceVersion should not be set on objects to be created")
 
 
 def generated_name(obj: Object, suffix: str) -> str:

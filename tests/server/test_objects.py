@@ -119,7 +119,6 @@ async def test_fields_given_twice(api: Api) -> None:
         (b'{"kind":"Secret","apiVersion":"v1"}', "application/json", 400, "BadRequest"),
         (b'{"kind":"ConfigMap","apiVersion":"v2","metadata":{"name":"a"}}', "application/json", 400, "BadRequest"),
         (b'{"metadata":{"name":"a","namespace":"other"}}', "application/json", 400, "BadRequest"),
-        (b'{"metadata":{"name":"a","resourceVersion":"5"}}', "application/json", 400, "BadRequest"),
         (b'{"metadata":{"name":"a"},"data":{"k":5}}', "application/json", 400, "BadRequest"),
         (b'{"metadata":{}}', "application/json", 422, "Invalid"),
         (b'{"metadata":{"name":"A"}}', "application/json", 422, "Invalid"),
