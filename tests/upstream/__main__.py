@@ -10,10 +10,7 @@ Next: tests.upstream.questions.
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -31,7 +28,7 @@ from tests.upstream.customs import customs
 from tests.upstream.patching import deeper, patches
 from tests.upstream.questions import Pair, Question, added, create, prepare, update, wrong
 from tests.upstream.reading import described, read
-from tests.upstream.servers import both, namespace
+from tests.upstream.servers import again_inside, both
 
 SETS: Final[dict[str, Callable[[Pair, re.Pattern[str], str], Iterator[Question]]]] = {
     "added": added,
@@ -53,21 +50,18 @@ SETS: Final[dict[str, Callable[[Pair, re.Pattern[str], str], Iterator[Question]]
 @click.option("--version", "wanted", default=VERSION, show_default=True, help="Of Kubernetes.")
 @click.option("--directory", type=click.Path(path_type=Path), help="Where upstream's programs are built; kept, and used again.")
 @click.option("--report", type=click.Path(path_type=Path), help="Where the differences are written (default: the terminal).")
-@click.option("--inside", hidden=True, help="The namespace that this process runs in already.")
+@click.option("--inside", is_flag=True, hidden=True, help="This process runs in a namespace of its own already.")
 def side_by_side(
-    sets: tuple[str, ...], kind: str, wanted: str, directory: Path | None, report: Path | None, inside: str | None
+    sets: tuple[str, ...], kind: str, wanted: str, directory: Path | None, report: Path | None, inside: bool
 ) -> None:
     """Differences from Kubernetes' own API server."""
     where = (directory or Path(tempfile.gettempdir()) / "edgekube-conformance").resolve()
-    if inside is None:
+    if not inside:
         build(where, wanted)
-        with namespace() as name:
-            enter = ["nsenter", f"--net=/run/netns/{name}"]
-            command = [*enter, sys.executable, "-m", "tests.upstream", *sys.argv[1:], "--inside", name]
-            sys.exit(subprocess.run(command, check=False, env=dict(os.environ)).returncode)
+        again_inside("tests.upstream")
     found: dict[str, list[str]] = defaultdict(list)
     asked = 0
-    with both(where, inside) as (theirs, ours):
+    with both(where) as (theirs, ours):
         pair = Pair(Client(theirs), Client(ours))
         prepare(pair)
         for name in sets or sorted(SETS):

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import yaml
 
@@ -68,9 +68,17 @@ def namespace() -> Iterator[str]:
         run(["ip", "netns", "delete", name], check=False)
 
 
+def again_inside(module: str) -> NoReturn:
+    """Run the module once more, with the same arguments and ``--inside``, in a namespace of its own; end as it ends."""
+    with namespace() as name:
+        enter = ["nsenter", f"--net=/run/netns/{name}"]
+        command = [*enter, sys.executable, "-m", module, *sys.argv[1:], "--inside"]
+        sys.exit(subprocess.run(command, check=False).returncode)
+
+
 @contextmanager
-def both(directory: Path, inside: str) -> Iterator[tuple[Server, Server]]:
-    """Upstream's and ours. ``inside``: the namespace, which the caller has entered, too."""
+def both(directory: Path) -> Iterator[tuple[Server, Server]]:
+    """Upstream's and ours, in the namespace that the caller is in."""
     with ExitStack() as stack:
         place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgekube-upstream-", ignore_cleanup_errors=True)))
         theirs = stack.enter_context(upstream(directory, place / "theirs"))

@@ -12,7 +12,6 @@ Next: tests.bench.api_load, tests.bench.watch_load.
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -25,7 +24,7 @@ import click
 from tests.bench.process import cost_of
 from tests.conformance.building import VERSION
 from tests.upstream.building import build
-from tests.upstream.servers import ROOT, Server, edgekube, namespace, upstream
+from tests.upstream.servers import ROOT, Server, again_inside, edgekube, upstream
 
 #: (what tests.bench.api_load asks for, how often, clients).
 _REQUESTS = (
@@ -75,16 +74,13 @@ def _medians(runs: list[dict[str, Any]], *keys: str) -> dict[str, float]:
 @click.command()
 @click.option("--directory", type=click.Path(path_type=Path), help="Where upstream's programs are built; kept, and used again.")
 @click.option("--rounds", type=click.IntRange(1, 20), default=3, show_default=True)
-@click.option("--inside", hidden=True, help="The namespace that this process runs in already.")
-def stopwatch(directory: Path | None, rounds: int, inside: str | None) -> None:
+@click.option("--inside", is_flag=True, hidden=True, help="This process runs in a namespace of its own already.")
+def stopwatch(directory: Path | None, rounds: int, inside: bool) -> None:
     """Times and memory beside Kubernetes' own API server."""
     where = (directory or Path(tempfile.gettempdir()) / "edgekube-conformance").resolve()
-    if inside is None:
+    if not inside:
         build(where, VERSION)
-        with namespace() as name:
-            enter = ["nsenter", f"--net=/run/netns/{name}"]
-            command = [*enter, sys.executable, "-m", "tests.upstream.stopwatch", *sys.argv[1:], "--inside", name]
-            sys.exit(subprocess.run(command, check=False, env=dict(os.environ)).returncode)
+        again_inside("tests.upstream.stopwatch")
     with tempfile.TemporaryDirectory(prefix="edgekube-upstream-", ignore_cleanup_errors=True) as directory_name:
         place = Path(directory_name)
         with edgekube(place / "ours", whole=True) as ours, upstream(where, place / "theirs", trusting=ours) as theirs:
