@@ -544,9 +544,10 @@ PAIRING_REQUESTS_MAX = 2 * PAIRINGS_MAX
 #: Of these from one address: its waiting questions and as many first steps.
 PAIRING_REQUESTS_PER_PEER_MAX = 2 * PAIRINGS_PER_PEER_MAX
 #: An agent that looks for servers by mDNS: how long it listens, and how long nothing new may be heard before it stops earlier;
-#: answers come within 0.12 s, and a browser asks three times in the first seconds.
+#: answers come within 0.12 s, and a browser asks three times in the first seconds. On a busy machine or a bad radio one answer of
+#: two clusters may be lost, and the other would be taken for the only one: a second question fits in.
 FIND_LISTEN_SECONDS = 10.0
-FIND_SETTLE_SECONDS = 1.0
+FIND_SETTLE_SECONDS = 2.5
 #: Of many addresses that strangers announced, one is good: how many are tried at once, how long each, all, and how much sooner
 #: than the next (a handshake on a LAN takes 20 ms). 512 lies that keep silent are gone through in 80 s.
 TRY_AT_ONCE_MAX = 32

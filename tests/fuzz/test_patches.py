@@ -103,7 +103,8 @@ def test_patches_of_any_shape(server: Fuzzed, patch: Any, form: str, target: str
         patch = {"apiVersion": version, "kind": kind, "metadata": {"name": "web"}} | patch
     query = {"fieldManager": "a", "force": "true"} if form.startswith("apply") else {}
     answer = server.ask("PATCH", target, orjson.dumps(patch), query=query, content_type=f"application/{form}")
-    assert answer.status in (200, 400, 409, 415, 422), answer.text
+    # 500 without a reason, as upstream has it for what does not fit: Fuzzed.ask knows it from a fault.
+    assert answer.status in (200, 400, 409, 415, 422, 500), answer.text
 
 
 POINTERS = st.sampled_from(

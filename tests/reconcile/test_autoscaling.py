@@ -83,7 +83,7 @@ async def test_a_deployment_follows_its_load(api: Api) -> None:
         await api.verbs.create(HORIZONTALPODAUTOSCALER, "default", autoscaler())
 
         async def unfound() -> bool:
-            return 'FailedGetScale: deployments/scale.apps "web" not found' in await events()
+            return 'FailedGetScale: deployments.apps "web" not found' in await events()
 
         await api.until(unfound)
         await api.verbs.create(DEPLOYMENT, "default", deployment("web", 1, cpu="100m"))
